@@ -1,0 +1,56 @@
+# Everything runs in .venv, which `make setup` fills with the versions that pyproject.toml pins.
+.DEFAULT_GOAL := help
+.PHONY: help setup workbook figures test clean
+
+BIN := .venv/bin
+# The interpreters to make .venv with, best first, unless one is named: `make setup PYTHON=...`.
+PYTHONS := $(or $(PYTHON),python3.11 python3 python3.12 python3.13)
+
+NBVAL := --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg --nbval-cell-timeout 300
+
+# A user's own settings must not reach the tests and the notebooks: another kernel, another backend.
+unexport PYTHONPATH PYTHONHOME JUPYTER_PATH MPLBACKEND
+export JUPYTER_PREFER_ENV_PATH := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: .venv/installed ## make .venv and install the project there (instant when nothing changed)
+
+.venv/installed: pyproject.toml
+	@for python in $(PYTHONS); do \
+	    $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; \
+	    python=; \
+	done; \
+	if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+	    [ -n "$$python" ] || { echo "dtis needs Python 3.11 or later, and none of these is:" \
+	        "$(strip $(PYTHONS)); install it, or run make PYTHON=/path/to/python3.11" >&2; exit 1; }; \
+	    $$python -m venv --clear .venv || exit 1; \
+	fi
+	@echo "Installing dtis and its pinned packages into .venv: some minutes and 6 GB the first time."
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@
+
+workbook: setup ## train a first model in minutes, then execute every notebook: the place to start
+	$(BIN)/dtis train tetrominoes --out runs/quickstart --seed 0 --seconds 180 --overwrite
+	$(BIN)/dtis figures --profile quick
+	@echo "Made: a model in runs/quickstart, the notebooks' figures and their executed copies in figures/."
+	@echo "Look at: figures/index.html in a browser; then $(BIN)/jupyter lab notebooks/ to play with them."
+
+figures: setup ## execute the notebooks whose inputs changed, into figures/
+	$(BIN)/dtis figures
+
+# Notebooks draw into build/ here, so that testing leaves figures/ alone.
+test: setup ## check the style, run the tests, and compare every notebook with its stored output
+	@status=0; \
+	$(BIN)/ruff check . || status=1; \
+	$(BIN)/ruff format --check . || status=1; \
+	DTIS_FIGURES="$(CURDIR)/build/figures" $(BIN)/python -m pytest $(NBVAL) tests notebooks \
+	    || status=1; \
+	exit $$status
+
+clean: ## remove .venv, figures/, caches and runs/quickstart; your other runs and data/ stay
+	rm -rf .venv build runs/quickstart *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find figures -mindepth 1 -maxdepth 1 ! -name readme -exec rm -rf {} +
+	find dtis_core tests notebooks -name __pycache__ -type d -prune -exec rm -rf {} +

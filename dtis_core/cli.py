@@ -1,0 +1,162 @@
+"""The `dtis` command: what notebooks and scripts repeat."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from dtis_core.errors import DtisError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def train(arguments: argparse.Namespace) -> int:
+    """`dtis train PRESET`: train into a run folder, then score held-out images."""
+    from dtis_core.config import load_preset
+    from dtis_core.training import train
+
+    config = load_preset(arguments.preset).override(arguments.set)
+    out = arguments.out or ROOT / "runs" / f"{config.preset.replace('/', '-')}-{arguments.seed}"
+    print(f"training {config.preset} with seed {arguments.seed} in {out}", flush=True)
+    folder = train(
+        config,
+        out,
+        seed=arguments.seed,
+        device=arguments.device,
+        resume=arguments.resume,
+        overwrite=arguments.overwrite,
+        max_steps=arguments.max_steps,
+    )
+    status = folder.manifest()["status"]
+    print(f"{status} at step {folder.manifest()['step']}: {out}")
+    if status in ("finished", "stopped"):
+        print_scores(score(out, "test", None), as_json=False)
+    return 130 if status == "interrupted" else 0
+
+
+def score(name: str | Path, split: str, data_name: str | None) -> dict:
+    """Score a run on a split and record it in the manifest of a run folder."""
+    from dtis_core import datasets
+    from dtis_core.evaluation import evaluate
+    from dtis_core.scene import load
+
+    run = load(name)
+    wanted = data_name or run.config.data.name
+    data = datasets.load(wanted, split, run.config.data.held_out)
+    scores = {"run": str(name), "preset": run.config.preset, "split": split}
+    scores |= evaluate(run, data)
+    scores |= {k: run.manifest.get(k) for k in ("seed", "step", "commit", "device", "wall_seconds")}
+    if Path(name).exists():
+        kept = run.manifest.get("scores", {})
+        run.folder.update_manifest(scores=kept | {f"{wanted}/{split}": scores})
+    return scores
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    """`dtis eval RUN`: score a run folder or a shipped model."""
+    print_scores(score(arguments.run, arguments.split, arguments.data), arguments.json)
+    return 0
+
+
+def print_scores(scores: dict, as_json: bool) -> None:
+    """Print scores for a person, in percent, or as JSON, in fractions."""
+    if as_json:
+        print(json.dumps(scores))
+        return
+    percent = {k: f"{100 * scores[k]:.2f}" for k in ("ARI", "ARI-FG", "mACC", "mIoU")}
+    line = "  ".join(f"{name} {value}" for name, value in percent.items())
+    print(f"{scores['data']}, {scores['images']} images ({scores['split']}): {line}")
+
+
+def figures(arguments: argparse.Namespace) -> int:
+    """`dtis figures`: execute the notebooks and write all figures."""
+    from dtis_core.workbook import parse_assignments, run_workbook
+
+    return run_workbook(
+        profile=arguments.profile,
+        only=arguments.only,
+        jobs=arguments.jobs,
+        parameters=parse_assignments(arguments.set),
+        force=arguments.force,
+    )
+
+
+def data(arguments: argparse.Namespace) -> int:
+    """`dtis data PRESET`: load or generate a preset's data and say what it is."""
+    from dtis_core import datasets
+    from dtis_core.config import load_preset
+
+    config = load_preset(arguments.preset)
+    for split, count in (("train", config.data.count), ("test", config.data.held_out)):
+        loaded = datasets.load(config.data.name, split, count)
+        print(f"{split}: {loaded.name}, {loaded.images.shape}, fingerprint {loaded.fingerprint}")
+    return 0
+
+
+def bench(arguments: argparse.Namespace) -> int:
+    """`dtis bench PRESET`: time a training step beside its encoder alone and beside the oracle."""
+    from dtis_core.bench import bench, print_bench
+
+    print_bench(bench(arguments.preset, arguments.seconds, arguments.device), arguments.json)
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = argparse.ArgumentParser(prog="dtis", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, function) -> argparse.ArgumentParser:
+        text = function.__doc__.split(": ", 1)[1]
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(function=function)
+        return sub
+
+    sub = command("train", train)
+    sub.add_argument("preset", help="such as tetrominoes (fast) or tetrominoes/paper")
+    sub.add_argument("--out", type=Path, help="run folder (default: runs/PRESET-SEED)")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--max-steps", type=int, help="stop there; --resume goes on")
+    sub.add_argument("--resume", action="store_true", help="continue the run in --out")
+    sub.add_argument("--overwrite", action="store_true", help="replace the run in --out")
+    sub.add_argument("--device", default="cpu", help="cpu or cuda")
+    sub.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE")
+
+    sub = command("eval", evaluate)
+    sub.add_argument("run", help="run folder or shipped model")
+    sub.add_argument("--data", help="another data set than the run's own")
+    sub.add_argument("--split", default="test", help="test (held out, default) or train (paper's)")
+    sub.add_argument("--json", action="store_true")
+
+    sub = command("figures", figures)
+    sub.add_argument("--profile", default="quick", choices=["quick", "paper"])
+    sub.add_argument("--only", nargs="+", metavar="NOTEBOOK", help="names or numbers, such as 05")
+    sub.add_argument("--jobs", type=int, default=1)
+    sub.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
+    sub.add_argument("--force", action="store_true", help="rerun what is up to date, too")
+
+    command("data", data).add_argument("preset")
+
+    sub = command("bench", bench)
+    sub.add_argument("preset", help="such as tetrominoes/paper")
+    sub.add_argument("--seconds", type=float, default=20.0, help="time per measurement")
+    sub.add_argument("--device", default="cpu")
+    sub.add_argument("--json", action="store_true")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; a user's error is one line and exit status 2."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        return arguments.function(arguments)
+    except DtisError as error:
+        print(f"dtis: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("dtis: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,256 @@
+"""Settings: three dataclasses, presets as YAML files, overrides, and errors that name the field."""
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from dtis_core.errors import DtisError, suggest
+
+PRESETS = Path(__file__).parent / "presets"
+DEFAULT_FAMILY = "fast"
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What to train on, and what to hold out."""
+
+    name: str
+    count: int | None = None  # training images; None: all there are
+    held_out: int = 320
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The image model and its predictor (Sec. 3.1 and 3.3)."""
+
+    image_size: tuple[int, int]
+    layers: int  # L
+    sprites: int  # K
+    sprite_size: tuple[int, int]
+    mask_sigma: float  # pixels; deviation of the Gaussian that masks start from
+    layer_transformations: list[str] = field(default_factory=list)  # T^lay, shared in a layer
+    sprite_transformations: list[str] = field(default_factory=list)  # T^spr, one per sprite
+    background_transformations: list[str] = field(default_factory=list)  # T^bkg
+    backgrounds: int = 0  # K'
+    channels: int = 3  # C
+    empty_sprite: bool = False
+    opaque_sprites: bool = False  # no masks, as in DTI-Clustering
+    occlusion: typing.Literal["fixed", "predicted"] = "fixed"
+    penalty: float = 0.0  # lambda of Eq. (5), for an error averaged over pixels and channels
+    mask_noise: float = 0.4  # amplitude, 0 trains without
+    selection: typing.Literal["greedy", "exhaustive"] = "greedy"
+    selection_steps: int = 1  # T of Algorithm 1
+    inference_steps: int = 1  # T at inference
+    encoder: typing.Literal["resnet32", "resnet18", "small"] = "resnet32"
+    head: typing.Literal["pooled", "attention"] = "pooled"
+    pool: int = 1  # side of the pooled feature map
+    looks: typing.Literal["image", "residual"] = "image"
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The schedule. All durations are in `unit`s; rates are Adam's."""
+
+    length: float
+    unit: typing.Literal["epoch", "step"]
+    batch_size: int
+    network_rate: float
+    appearance_rate: float
+    mask_rate: float
+    weight_decay: float = 1e-6  # networks only
+    warm_up: float = 0  # rates rise linearly from 0
+    frozen: float = 0  # sprites do not learn yet
+    decay_at: list[float] = field(default_factory=list)  # rates times 0.1 there
+    cosine_from: float | None = None  # rates fall to 0 along a half cosine from there to the end
+    decay_sprites: bool = True  # False: the sprites' rates stay
+    curriculum: dict[str, float] = field(default_factory=dict)  # transformation: when it joins
+    reassign_below: float = 20  # percent / K of layers; sprites used less restart
+    reassign_every: int = 50  # steps
+    reassign_until: float | None = None  # None: to the end
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything a run depends on, but its seed and device."""
+
+    preset: str
+    data: DataConfig
+    model: ModelConfig
+    training: TrainingConfig
+    description: str = ""
+
+    def to_dict(self) -> dict:
+        """Return plain lists, dicts and scalars, as `from_dict` takes them."""
+        return yaml.safe_load(yaml.safe_dump(_plain(self)))
+
+    def override(self, assignments: list[str]) -> "Config":
+        """Return a copy with `section.field=value` applied; values are YAML.
+
+        Raises DtisError for a malformed assignment, an unknown field or a wrong type or range.
+        """
+        values = self.to_dict()
+        for assignment in assignments:
+            key, equals, text = assignment.partition("=")
+            path = key.strip().split(".")
+            if not equals or len(path) != 2:
+                raise DtisError(
+                    f"--set {assignment}: expected section.field=value, "
+                    "such as training.batch_size=64"
+                )
+            section = values.get(path[0])
+            if not isinstance(section, dict):
+                raise DtisError(
+                    f"--set {assignment}: unknown section '{path[0]}'"
+                    f"{suggest(path[0], ['data', 'model', 'training'])}"
+                )
+            try:
+                section[path[1]] = yaml.safe_load(text)
+            except yaml.YAMLError as error:
+                raise DtisError(f"--set {assignment}: '{text}' is not a YAML value") from error
+        return from_dict(values, where="--set")
+
+
+def _plain(value: object) -> object:
+    """Turn dataclasses and tuples into dicts and lists."""
+    if dataclasses.is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _convert(value: object, kind: object, where: str) -> object:
+    """Check `value` against an annotation and return it converted. Raises DtisError."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    wrong = DtisError(f"{where}: expected {_name(kind)}, found {value!r}")
+    if dataclasses.is_dataclass(kind):
+        return _build(kind, value, where)
+    if origin is typing.Literal:
+        if value not in arguments:
+            raise DtisError(f"{where}: {value!r} is not known{suggest(str(value), arguments)}")
+        return value
+    if origin in (types.UnionType, typing.Union):
+        return None if value is None else _convert(value, arguments[0], where)
+    if origin in (list, tuple):
+        length = len(arguments) if origin is tuple else None
+        if not isinstance(value, list | tuple) or length not in (None, len(value)):
+            raise wrong
+        return origin(_convert(item, arguments[0], where) for item in value)
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise wrong
+        return {str(k): _convert(v, arguments[1], f"{where}.{k}") for k, v in value.items()}
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind is float and isinstance(value, str):  # YAML reads 1e-4 as a word
+        try:
+            return float(value)
+        except ValueError:
+            raise wrong from None
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise wrong
+    return value
+
+
+def _name(kind: object) -> str:
+    """Return an annotation's name for a message."""
+    return kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
+
+
+def _build(kind: type, values: object, where: str):
+    """Build a dataclass from a dict, naming unknown, missing and wrong fields. Raises DtisError."""
+    if not isinstance(values, dict):
+        raise DtisError(f"{where}: expected a section with fields, found {values!r}")
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    for name in values:
+        if name not in fields:
+            raise DtisError(f"{where}: unknown field '{name}'{suggest(str(name), fields)}")
+    hints = typing.get_type_hints(kind)
+    arguments = {}
+    for name, spec in fields.items():
+        if name in values:
+            arguments[name] = _convert(values[name], hints[name], f"{where}: {name}")
+        elif spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
+            raise DtisError(f"{where}: field '{name}' is missing")
+    return kind(**arguments)
+
+
+def _check_ranges(config: Config, where: str) -> None:
+    """Raise DtisError for values no run can have."""
+
+    def need(condition: bool, name: str, wanted: str, found: object) -> None:
+        if not condition:
+            raise DtisError(f"{where}: {name} must be {wanted}, found {found}")
+
+    model, training, data = config.model, config.training, config.data
+    for name in ("layers", "sprites", "selection_steps", "inference_steps", "pool", "channels"):
+        need(getattr(model, name) >= 1, f"model.{name}", "at least 1", getattr(model, name))
+    for name in ("image_size", "sprite_size"):
+        value = getattr(model, name)
+        need(min(value) >= 4, f"model.{name}", "at least 4 pixels a side", list(value))
+    need(model.backgrounds >= 0, "model.backgrounds", "0 or more", model.backgrounds)
+    need(0 <= model.mask_noise <= 1, "model.mask_noise", "in [0, 1]", model.mask_noise)
+    need(model.penalty >= 0, "model.penalty", "0 or more", model.penalty)
+    need(model.mask_sigma > 0, "model.mask_sigma", "above 0", model.mask_sigma)
+    need(training.batch_size >= 1, "training.batch_size", "at least 1", training.batch_size)
+    need(training.length > 0, "training.length", "above 0", training.length)
+    need(training.reassign_every >= 1, "training.reassign_every", "at least 1",
+         training.reassign_every)  # fmt: skip
+    for name in ("network_rate", "appearance_rate", "mask_rate"):
+        need(getattr(training, name) > 0, f"training.{name}", "above 0", getattr(training, name))
+    need(data.count is None or data.count >= 1, "data.count", "at least 1", data.count)
+    need(data.held_out >= 1, "data.held_out", "at least 1", data.held_out)
+    known = {*model.layer_transformations, *model.sprite_transformations,
+             *model.background_transformations}  # fmt: skip
+    for name in training.curriculum:
+        need(name in known, f"training.curriculum.{name}", "a transformation of the model", name)
+
+
+def from_dict(values: dict, where: str) -> Config:
+    """Build a checked Config; `where` names the source in errors. Raises DtisError."""
+    config = _build(Config, values, where)
+    _check_ranges(config, where)
+    return config
+
+
+def _read_yaml(path: Path) -> dict:
+    """Read a YAML file, on top of the preset that its `extends` names, if any."""
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DtisError(f"{path}: cannot be read as a configuration ({error})") from error
+    if isinstance(values, dict) and "extends" in values:
+        base = _read_yaml(_preset_path(values.pop("extends")))
+        for key, value in values.items():
+            base[key] = {**base[key], **value} if isinstance(value, dict) else value
+        return base
+    return values
+
+
+def read_config(path: Path) -> Config:
+    """Read a configuration file. Raises DtisError where it is unreadable or wrong."""
+    return from_dict(_read_yaml(path), where=str(path))
+
+
+def preset_names() -> list[str]:
+    """Return all presets as `dataset/family`."""
+    return sorted(str(p.relative_to(PRESETS).with_suffix("")) for p in PRESETS.glob("*/*.yaml"))
+
+
+def _preset_path(name: str) -> Path:
+    full = name if "/" in name else f"{name}/{DEFAULT_FAMILY}"
+    if full not in preset_names():
+        raise DtisError(f"unknown preset '{name}'{suggest(full, preset_names())}")
+    return PRESETS / f"{full}.yaml"
+
+
+def load_preset(name: str) -> Config:
+    """Return the preset `dataset/family`, such as tetrominoes/paper; the family defaults to fast.
+
+    Raises DtisError for an unknown name.
+    """
+    return read_config(_preset_path(name))

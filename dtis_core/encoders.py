@@ -1,0 +1,100 @@
+"""Image encoders: the paper's mini ResNet-32 and ResNet-18, and our small one for a CPU."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+from torchvision.models import resnet18
+
+from dtis_core.errors import DtisError, suggest
+
+Features = Float[Tensor, "B F y x"]
+
+
+class CifarBlock(nn.Module):
+    """Two 3x3 convolutions with a shortcut that subsamples and pads channels with zeros."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int):
+        super().__init__()
+        self.convolution1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(outputs)
+        self.convolution2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(outputs)
+        self.stride = stride
+        self.extra = (outputs - inputs) // 2
+
+    def forward(self, x: Features) -> Features:
+        """Return features with `outputs` channels, `stride` times smaller."""
+        y = torch.relu(self.norm1(self.convolution1(x)))
+        y = self.norm2(self.convolution2(y))
+        shortcut = x[:, :, :: self.stride, :: self.stride]
+        if self.extra:
+            shortcut = F.pad(shortcut, (0, 0, 0, 0, self.extra, self.extra))
+        return torch.relu(y + shortcut)
+
+
+def resnet32(channels: int) -> nn.Sequential:
+    """ResNet-32 for small images: three stages of five blocks, 16-32-64 channels, stride 4."""
+    layers: list[nn.Module] = [
+        nn.Conv2d(channels, 16, 3, 1, 1, bias=False),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+    ]
+    width = 16
+    for stage in (16, 32, 64):
+        for block in range(5):
+            layers.append(CifarBlock(width, stage, 2 if stage > 16 and block == 0 else 1))
+            width = stage
+    return nn.Sequential(*layers)
+
+
+def resnet18_features(channels: int) -> nn.Sequential:
+    """ResNet-18 without pooling and classifier: 512 features, stride 32, random weights."""
+    network = resnet18(weights=None)
+    if channels != 3:
+        network.conv1 = nn.Conv2d(channels, 64, 7, 2, 3, bias=False)
+    return nn.Sequential(*list(network.children())[:-2])
+
+
+class PlainBlock(nn.Module):
+    """Two 3x3 convolutions without normalisation; a zero gain makes the block start as identity.
+
+    Normalisation costs as much as the convolutions at these sizes on a CPU, and its batch
+    statistics would differ between the first and the last object looked for.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int):
+        super().__init__()
+        self.convolution1 = nn.Conv2d(inputs, outputs, 3, stride, 1)
+        self.convolution2 = nn.Conv2d(outputs, outputs, 3, 1, 1)
+        self.gain = nn.Parameter(torch.zeros(()))
+        same = inputs == outputs and stride == 1
+        self.shortcut = nn.Identity() if same else nn.Conv2d(inputs, outputs, 1, stride)
+
+    def forward(self, x: Features) -> Features:
+        """Return features with `outputs` channels, `stride` times smaller."""
+        y = self.convolution2(torch.relu(self.convolution1(torch.relu(x))))
+        return self.shortcut(x) + self.gain * y
+
+
+def small(channels: int) -> nn.Sequential:
+    """Our encoder: a stride-2 stem and four unnormalised blocks, 64 features, stride 4."""
+    return nn.Sequential(
+        nn.Conv2d(channels, 32, 5, 2, 2),
+        PlainBlock(32, 32, 1),
+        PlainBlock(32, 64, 2),
+        PlainBlock(64, 64, 1),
+        PlainBlock(64, 64, 1),
+        nn.ReLU(),
+    )
+
+
+ENCODERS = {"resnet32": (resnet32, 64), "resnet18": (resnet18_features, 512), "small": (small, 64)}
+
+
+def build_encoder(name: str, channels: int) -> tuple[nn.Module, int]:
+    """Return the encoder and its number of features. Raises DtisError for an unknown name."""
+    if name not in ENCODERS:
+        raise DtisError(f"unknown encoder '{name}'{suggest(name, ENCODERS)}")
+    build, features = ENCODERS[name]
+    return build(channels), features

@@ -1,0 +1,15 @@
+"""The one exception a user of dtis meets when the input, not the code, is at fault."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class DtisError(Exception):
+    """A problem the user can mend. The message names the file or field, what was found, what to do."""
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """Return `", did you mean 'x'?"` for the nearest known word, or the list of known words."""
+    known = sorted(known)
+    nearest = difflib.get_close_matches(word, known, n=1)
+    return f", did you mean '{nearest[0]}'?" if nearest else f"; known: {', '.join(known)}"

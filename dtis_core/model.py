@@ -1,0 +1,251 @@
+"""The image model of the paper: Eq. (3) and (4) rendered, Eq. (5) as loss.
+
+Flow: images -> predictor -> candidates -> selection -> layers of the chosen sprites -> composition.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from dtis_core.composition import (
+    binary_occlusion,
+    compose,
+    occlusion_from_logits,
+    ordered_occlusion,
+    put_background_below,
+)
+from dtis_core.config import ModelConfig
+from dtis_core.predictor import Prediction, Predictor
+from dtis_core.selection import Candidates, Selection, exhaustive_selection, greedy_selection
+from dtis_core.sprites import Backgrounds, Sprites, mask_noise, soft_clip
+from dtis_core.transformations import Canvas, Sequence
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """What the model makes of a batch: parameters, choice, layers and their composition.
+
+    `occlusion` is among the L object layers; `alphas` and `colours` start with the background,
+    layer 0, where the model has one (M = L + 1, else M = L).
+    """
+
+    prediction: Prediction
+    selection: Selection
+    occlusion: Float[Tensor, "B L L"]
+    alphas: Float[Tensor, "B M 1 H W"]
+    colours: Float[Tensor, "B M C H W"]
+    reconstruction: Float[Tensor, "B C H W"]
+
+    def errors(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B"]:
+        """Return each image's squared error, averaged over pixels and channels."""
+        return (images - self.reconstruction).square().flatten(1).mean(dim=1)
+
+
+class DTISprites(nn.Module):
+    """K sprites, K' backgrounds and a predictor; see `ModelConfig` for the settings."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = config
+        C, size, sprite_size = config.channels, config.image_size, config.sprite_size
+        opaque = config.opaque_sprites
+        self.sprites = Sprites(config.sprites, C, sprite_size, config.mask_sigma, opaque)
+        self.backgrounds = Backgrounds(config.backgrounds, C, size)
+        layer = Sequence(config.layer_transformations, C, size)
+        # Whichever spatial module comes last carries the sprite from its own frame to the image.
+        resize = size if layer.last_spatial is None else None
+        sprite = Sequence(config.sprite_transformations, C, resize)
+        background = Sequence(config.background_transformations, C, size)
+        self.sequences = layer, sprite, background
+        residual = config.looks == "residual"
+        self.predictor = Predictor(
+            config.encoder,
+            config.head,
+            config.pool,
+            channels=2 * C if residual else C,
+            layers=1 if residual else config.layers,
+            sprites=config.sprites,
+            backgrounds=config.backgrounds,
+            sequences=self.sequences,
+            occlusion_layers=config.layers if config.occlusion == "predicted" else 0,
+        )
+        self.active: frozenset[str] | None = None  # transformations the curriculum has reached
+
+    def draw_noise(self, generator: torch.Generator) -> Float[Tensor, "K H W"] | None:
+        """Draw one step's mask noise (C.3), or None for a model that trains without."""
+        amplitude = self.config.mask_noise
+        if not amplitude:
+            return None
+        return mask_noise(self.config.sprites, self.config.image_size, amplitude, generator)
+
+    def transform(
+        self,
+        canvases: Float[Tensor, "b l K D h w"],
+        layer: Float[Tensor, "B L P"],
+        sprite: Float[Tensor, "B L K R"],
+    ) -> Canvas:
+        """Apply Eq. (3): the sprite-specific transformations, then those of the layer."""
+        canvas = Canvas(canvases, torch.ones_like(canvases[:, :, :1, :1]))
+        canvas = self.sequences[1](canvas, sprite, self.active)
+        return self.sequences[0](canvas, layer.unsqueeze(2), self.active)
+
+    def _mask(self, canvas: Canvas, noise: Tensor | None) -> Float[Tensor, "B L K 1 H W"]:
+        """Return the clipped, in training noisy, transformed masks."""
+        masks = canvas.mask
+        if noise is not None:
+            masks = masks + noise.unsqueeze(-3) * canvas.support
+        return soft_clip(masks) if self.training else masks.clamp(0, 1)
+
+    def candidates(
+        self,
+        layer: Float[Tensor, "B P"],
+        sprite: Float[Tensor, "B K R"],
+        noise: Float[Tensor, "K H W"] | None = None,
+    ) -> Candidates:
+        """Render all sprites as one layer: alphas (B, K, 1, H, W), colours (B, K, C, H, W)."""
+        canvas = self.transform(self.sprites.canvases()[None, None], layer[:, None], sprite[:, None])
+        alphas = self._mask(canvas, noise)[:, 0]
+        return alphas, canvas.colour[:, 0]
+
+    def chosen_layers(
+        self,
+        chosen: Int[Tensor, "B L"],
+        layer: Float[Tensor, "B L P"],
+        sprite: Float[Tensor, "B L K R"],
+        noise: Float[Tensor, "K H W"] | None = None,
+    ) -> tuple[Float[Tensor, "B L 1 H W"], Float[Tensor, "B L C H W"]]:
+        """Render the chosen sprites only, with gradient: alphas and colours of the L layers.
+
+        Sprites are picked by products with one-hot rows, whose gradients sum in a fixed order; the
+        empty sprite is the row of zeros.
+        """
+        one_hot = nn.functional.one_hot(chosen, self.config.sprites + 1)[..., 1:]  # (B, L, K)
+        one_hot = one_hot.to(layer.dtype)
+        canvases = torch.einsum("blk,kdhw->bldhw", one_hot, self.sprites.canvases())
+        sprite = torch.einsum("blk,blkr->blr", one_hot, sprite)
+        canvas = self.transform(canvases.unsqueeze(2), layer, sprite.unsqueeze(2))
+        if noise is not None:
+            noise = torch.einsum("blk,khw->blhw", one_hot, noise).unsqueeze(2)
+        return self._mask(canvas, noise)[:, :, 0], canvas.colour[:, :, 0]
+
+    def background_colours(
+        self, parameters: Float[Tensor, "B N S"]
+    ) -> Float[Tensor, "B N C H W"]:
+        """Render all backgrounds; beyond their border they repeat it."""
+        canvases = self.backgrounds.canvases()[None, None]
+        canvas = Canvas(canvases, torch.ones_like(canvases[:, :, :1, :1]), padding="border")
+        canvas = self.sequences[2](canvas, parameters.unsqueeze(1), self.active)
+        colours = canvas.colour[:, 0]
+        return colours.expand(len(parameters), *colours.shape[1:])
+
+    def occlusion(self, features: Float[Tensor, "B L F"]) -> Float[Tensor, "B L L"]:
+        """Return the occlusion matrix among object layers: predicted, or fixed in layer order.
+
+        Probabilities while training, thresholded at 0.5 at inference.
+        """
+        L = self.config.layers
+        if self.config.occlusion == "fixed":
+            return ordered_occlusion(len(features), L, features)
+        matrix = occlusion_from_logits(self.predictor.occlusion_logits(features), L)
+        return matrix if self.training else binary_occlusion(matrix)
+
+    def below(self, occlusion: Float[Tensor, "B L L"]) -> Float[Tensor, "B M M"]:
+        """Add the background, where the model has one."""
+        return put_background_below(occlusion) if self.config.backgrounds else occlusion
+
+    def predict_and_select(
+        self, images: Float[Tensor, "B C H W"], noise: Tensor | None, steps: int
+    ) -> tuple[Prediction, Selection]:
+        """Predict the scene's parameters and choose its sprites, the minimum of Eq. (5)."""
+        config = self.config
+        rules = {"penalty": config.penalty, "empty": config.empty_sprite}
+        if config.looks == "residual":
+            return self._look_and_select(images, noise, steps, rules)
+        prediction = self.predictor(images)
+        with torch.no_grad():
+            occlusion = self.below(self.occlusion(prediction.features))
+            backgrounds = self.background_colours(prediction.background)
+            layers = [
+                self.candidates(prediction.layer[:, i], prediction.sprite[:, i], noise)
+                for i in range(config.layers)
+            ]
+        if config.selection == "exhaustive":
+            alphas, colours = (torch.stack(part, dim=1) for part in zip(*layers, strict=True))
+            selection = exhaustive_selection(
+                images, occlusion, backgrounds, alphas, colours, **rules
+            )
+        else:
+            selection = greedy_selection(
+                images, occlusion, backgrounds, lambda i, _: layers[i], config.layers,
+                steps=steps, **rules,
+            )  # fmt: skip
+        return prediction, selection
+
+    def _look_and_select(
+        self, images: Tensor, noise: Tensor | None, steps: int, rules: dict
+    ) -> tuple[Prediction, Selection]:
+        """Interleave Algorithm 1 with the predictor: a look at the rest before each layer's choice.
+
+        Layers are in order of choice, each above those chosen before it.
+        """
+        config = self.config
+        found: dict[int, Prediction] = {}
+        blank = torch.zeros_like(images)
+        backdrop = self.predictor(torch.cat([images, blank], dim=1)) if config.backgrounds else None
+        parameters = backdrop.background if backdrop else images.new_zeros(len(images), 0, 0)
+
+        def candidates(layer: int, rest: Tensor) -> Candidates:
+            with torch.enable_grad():
+                found[layer] = self.predictor(torch.cat([images, rest], dim=1))
+            return self.candidates(found[layer].layer[:, 0], found[layer].sprite[:, 0], noise)
+
+        with torch.no_grad():
+            backgrounds = self.background_colours(parameters)
+        occlusion = self.below(ordered_occlusion(len(images), config.layers, images))
+        selection = greedy_selection(
+            images, occlusion, backgrounds, candidates, config.layers, steps=steps, **rules
+        )
+        looks = [found[i] for i in range(config.layers)]
+        prediction = Prediction(
+            torch.cat([look.layer for look in looks], dim=1),
+            torch.cat([look.sprite for look in looks], dim=1),
+            parameters,
+            torch.cat([look.features for look in looks], dim=1),
+        )
+        return prediction, selection
+
+    def render(self, prediction: Prediction, selection: Selection, noise=None) -> Decomposition:
+        """Render the chosen sprites and compose them, Eq. (4)."""
+        occlusion = self.occlusion(prediction.features)
+        alphas, colours = self.chosen_layers(
+            selection.sprites, prediction.layer, prediction.sprite, noise
+        )
+        if self.config.backgrounds:
+            backgrounds = self.background_colours(prediction.background)
+            image = torch.arange(len(backgrounds), device=backgrounds.device)
+            background = backgrounds[image, selection.background]
+            alphas = torch.cat([torch.ones_like(alphas[:, :1]), alphas], dim=1)
+            colours = torch.cat([background[:, None], colours], dim=1)
+        reconstruction = compose(alphas, colours, self.below(occlusion))
+        return Decomposition(prediction, selection, occlusion, alphas, colours, reconstruction)
+
+    def forward(
+        self, images: Float[Tensor, "B C H W"], noise: Tensor | None = None, steps: int = 0
+    ) -> Decomposition:
+        """Decompose images in [0, 1]; `steps` is T of Algorithm 1 (0: as configured)."""
+        steps = steps or self.config.selection_steps
+        prediction, selection = self.predict_and_select(images, noise, steps)
+        return self.render(prediction, selection, noise)
+
+    def loss(
+        self, images: Float[Tensor, "B C H W"], noise: Tensor | None = None
+    ) -> tuple[Tensor, Decomposition]:
+        """Return the objective of Eq. (5), averaged over images, pixels and channels.
+
+        With the error averaged instead of summed, lambda is per pixel and channel too (1e-4).
+        """
+        scene = self(images, noise)
+        used = (scene.selection.sprites > 0).sum(dim=1)
+        return (scene.errors(images) + self.config.penalty * used).mean(), scene

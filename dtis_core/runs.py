@@ -1,0 +1,182 @@
+"""A run is a folder: config, weights, trainer state, metrics, sprite snapshots and a manifest.
+
+    config.yaml           everything the run depends on, but its seed
+    model.safetensors     weights for use
+    trainer.safetensors   weights, Adam's moments, step and usage counts: what resuming needs
+    metrics.jsonl         one line every few steps
+    sprites/STEP.png      small snapshots of the sprites, side by side, with transparency
+    manifest.json         seed, commit, versions, device, wall time, data fingerprint, scores
+"""
+
+import json
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from PIL import Image
+
+from dtis_core.config import Config, read_config
+from dtis_core.errors import DtisError
+from dtis_core.files import (
+    load_weights,
+    read_json,
+    read_tensors,
+    replacing,
+    write_json,
+    write_tensors,
+    write_text,
+)
+from dtis_core.model import DTISprites
+from dtis_core.trainer import Trainer
+
+
+def commit() -> str:
+    """Return the commit of this clone, with '+' where files were changed; 'unknown' outside git."""
+    folder = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", str(folder))
+        return git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def device_name(device: torch.device) -> str:
+    """Return a human name of the device, with its number of threads or its model."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+
+
+def sprite_sheet(model: DTISprites) -> np.ndarray:
+    """Return all sprites side by side as one RGBA image, uint8 (h, K w, 4)."""
+    canvases = model.sprites.canvases().detach().cpu().clamp(0, 1)  # (K, C+1, h, w)
+    if canvases.shape[1] == 2:
+        canvases = torch.cat([canvases[:, :1].repeat(1, 3, 1, 1), canvases[:, 1:]], dim=1)
+    K, D, h, w = canvases.shape
+    return (canvases.permute(2, 0, 3, 1).reshape(h, K * w, D) * 255).round().byte().numpy()
+
+
+class RunFolder:
+    """Reads and writes one run folder."""
+
+    def __init__(self, path: Path | str):
+        self.path = Path(path)
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run was begun here."""
+        return (self.path / "config.yaml").is_file()
+
+    def begin(self, config: Config, seed: int, fingerprint: str, data_name: str) -> None:
+        """Start a run's records. Raises DtisError where the folder already holds a run."""
+        if self.exists:
+            raise DtisError(
+                f"{self.path}: already holds a run; continue it with --resume, "
+                "replace it with --overwrite, or choose another --out"
+            )
+        text = yaml.safe_dump(config.to_dict(), sort_keys=False)
+        write_text(self.path / "config.yaml", text)
+        write_text(self.path / "metrics.jsonl", "")
+        self.write_manifest(
+            {
+                "preset": config.preset,
+                "data": data_name,
+                "data_fingerprint": fingerprint,
+                "seed": seed,
+                "commit": commit(),
+                "versions": {"python": platform.python_version()}
+                | {name: version(name) for name in ("torch", "torchvision", "numpy")},
+                "status": "running",
+                "step": 0,
+                "wall_seconds": 0.0,
+            }
+        )
+
+    def clear(self) -> None:
+        """Delete a former run's files, and nothing else."""
+        names = ("config.yaml", "model.safetensors", "trainer.safetensors", "metrics.jsonl",
+                 "manifest.json")  # fmt: skip
+        for file in [self.path / n for n in names] + list((self.path / "sprites").glob("*.png")):
+            file.unlink(missing_ok=True)
+
+    def config(self) -> Config:
+        """Return the run's configuration. Raises DtisError where there is none."""
+        if not self.exists:
+            raise DtisError(f"{self.path}: not a run folder (it has no config.yaml)")
+        return read_config(self.path / "config.yaml")
+
+    def manifest(self) -> dict:
+        """Return the manifest."""
+        return read_json(self.path / "manifest.json")
+
+    def write_manifest(self, values: dict) -> None:
+        """Replace the manifest."""
+        write_json(self.path / "manifest.json", values)
+
+    def update_manifest(self, **values: object) -> None:
+        """Change some of the manifest's entries."""
+        self.write_manifest(self.manifest() | values)
+
+    def metrics(self) -> list[dict]:
+        """Return all lines of metrics.jsonl; a last line cut short by a kill is left out."""
+        lines = (self.path / "metrics.jsonl").read_text().splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+    def log(self, **values: object) -> None:
+        """Append one line to metrics.jsonl."""
+        try:
+            with open(self.path / "metrics.jsonl", "a") as file:
+                file.write(json.dumps(values) + "\n")
+        except OSError as error:
+            raise DtisError(f"{self.path}/metrics.jsonl: cannot be written ({error})") from error
+
+    def snapshot(self, model: DTISprites, step: int) -> None:
+        """Keep the present sprites as a small PNG."""
+        with replacing(self.path / "sprites" / f"{step:06d}.png") as temporary:
+            Image.fromarray(sprite_sheet(model), "RGBA").save(temporary, "PNG")
+
+    def snapshots(self) -> list[tuple[int, np.ndarray]]:
+        """Return (step, RGBA sheet) of all snapshots, in order."""
+        files = sorted((self.path / "sprites").glob("*.png"))
+        return [(int(file.stem), np.asarray(Image.open(file))) for file in files]
+
+    def save(self, trainer: Trainer, wall_seconds: float, status: str) -> None:
+        """Write a checkpoint: trainer state first, then the weights for use, then the manifest."""
+        metadata = {"step": str(trainer.step), "wall_seconds": repr(wall_seconds)}
+        write_tensors(self.path / "trainer.safetensors", trainer.state(), metadata)
+        write_tensors(self.path / "model.safetensors", trainer.model.state_dict(), {})
+        self.update_manifest(
+            status=status,
+            step=trainer.step,
+            wall_seconds=round(wall_seconds, 1),
+            device=device_name(trainer.device),
+        )
+
+    def restore(self, trainer: Trainer) -> float:
+        """Load the last checkpoint into a trainer; return the wall seconds so far.
+
+        Metrics logged after that checkpoint are dropped, for they will be logged again. Raises
+        DtisError for a damaged checkpoint or one of another configuration or data set.
+        """
+        file = self.path / "trainer.safetensors"
+        tensors, metadata = read_tensors(file)
+        trainer.load_state(tensors, int(metadata["step"]), file)
+        lines = [json.dumps(line) for line in self.metrics() if line["step"] <= trainer.step]
+        write_text(self.path / "metrics.jsonl", "".join(line + "\n" for line in lines))
+        return float(metadata["wall_seconds"])
+
+    def model(self, device: str = "cpu") -> DTISprites:
+        """Return the trained model, in evaluation mode. Raises DtisError for damaged files."""
+        model = DTISprites(self.config().model)
+        file = self.path / "model.safetensors"
+        load_weights(model, read_tensors(file)[0], file)
+        return model.to(device).eval()

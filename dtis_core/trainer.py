@@ -1,0 +1,172 @@
+"""The training loop (Sec. 3.2, C.2): schedules, curriculum, frozen sprites, reassignment.
+
+All of a trainer's state is its own: weights, Adam's moments, the step and the usage counts. Data
+order and mask noise follow from the seed and the step, so a resumed run repeats them exactly.
+"""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from dtis_core.config import Config
+from dtis_core.errors import DtisError
+from dtis_core.files import load_weights
+from dtis_core.model import DTISprites
+from dtis_core.reassignment import reassign
+
+class Trainer:
+    """Trains one model on uint8 images (N, H, W, C) held in memory."""
+
+    def __init__(self, config: Config, images: np.ndarray, seed: int, device: str = "cpu"):
+        self.config, self.seed, self.device = config, seed, torch.device(device)
+        self.images = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
+        torch.manual_seed(seed)  # initial weights only
+        self.model = DTISprites(config.model).to(self.device)
+        if config.model.backgrounds:
+            mean = images.mean(axis=0, dtype=np.float64) / 255
+            self.model.backgrounds.start_from(torch.from_numpy(mean).float().permute(2, 0, 1))
+        self.optimizer = self._build_optimizer()
+        self.noise = torch.Generator(self.device)
+        self.step = 0
+        self.usage = torch.zeros(config.model.sprites, dtype=torch.float64)
+        self.reassigned = 0  # restarts of sprites so far
+        self.dead_sprites = 0  # unused since the last count
+
+    def _build_optimizer(self) -> torch.optim.Adam:
+        """Return Adam with one group per kind of parameter, each with its own rate."""
+        model, rates = self.model, self.config.training
+        groups = [
+            ("network", list(model.predictor.parameters()), rates.network_rate),
+            ("appearance", [model.sprites.appearances, model.backgrounds.appearances],
+             rates.appearance_rate),
+            ("mask", [model.sprites.masks], rates.mask_rate),
+        ]  # fmt: skip
+        return torch.optim.Adam(
+            [
+                {
+                    "name": name,
+                    "params": [p for p in parameters if p.requires_grad and p.numel()],
+                    "lr": rate,
+                    "base": rate,
+                    "weight_decay": rates.weight_decay if name == "network" else 0.0,
+                }
+                for name, parameters, rate in groups
+            ],
+            fused=True,
+        )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in one pass over the images."""
+        return max(1, len(self.images) // self.config.training.batch_size)
+
+    def in_steps(self, duration: float) -> int:
+        """Convert a duration of the configuration to steps."""
+        unit = self.steps_per_epoch if self.config.training.unit == "epoch" else 1
+        return round(duration * unit)
+
+    @property
+    def length(self) -> int:
+        """Steps of the whole run."""
+        return self.in_steps(self.config.training.length)
+
+    def rate_factor(self, group: str) -> float:
+        """Return what the schedule multiplies a group's rate with at the present step."""
+        training, step = self.config.training, self.step
+        frozen = step < self.in_steps(training.frozen)
+        if frozen and group != "network":
+            return 0.0
+        factor = min(1.0, (step + 1) / max(1, self.in_steps(training.warm_up)))
+        if group != "network" and not training.decay_sprites:
+            return factor
+        factor *= 0.1 ** sum(step >= self.in_steps(at) for at in training.decay_at)
+        if training.cosine_from is not None:
+            start = self.in_steps(training.cosine_from)
+            progress = (step - start) / max(1, self.length - start)
+            factor *= 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, progress))))
+        return factor
+
+    def active_transformations(self) -> frozenset[str]:
+        """Return the transformations that the curriculum has reached."""
+        model, joins = self.config.model, self.config.training.curriculum
+        names = (*model.layer_transformations, *model.sprite_transformations,
+                 *model.background_transformations)  # fmt: skip
+        return frozenset(n for n in names if self.step >= self.in_steps(joins.get(n, 0)))
+
+    def batch(self) -> Float[Tensor, "B C H W"]:
+        """Return the images of the present step, in [0, 1]: each epoch its own permutation."""
+        epoch, index = divmod(self.step, self.steps_per_epoch)
+        size = self.config.training.batch_size
+        if getattr(self, "_order_of", None) != epoch:
+            self._order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
+            self._order_of = epoch
+        chosen = torch.from_numpy(self._order[index * size : (index + 1) * size])
+        return self.images[chosen.to(self.device)].permute(0, 3, 1, 2).float() / 255
+
+    def train_step(self) -> float:
+        """Do one step and return its loss. Raises DtisError where the loss is not finite."""
+        model = self.model.train()
+        model.active = self.active_transformations()
+        self.noise.manual_seed(self.seed * 1_000_003 + self.step)
+        noise = model.draw_noise(self.noise)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["base"] * self.rate_factor(group["name"])
+        loss, scene = model.loss(self.batch(), noise)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise DtisError(
+                f"the loss is {value} at step {self.step}; the last checkpoint is kept. "
+                "Try lower rates, such as --set training.network_rate=3e-4"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self._count_and_reassign(scene.selection.sprites)
+        self.step += 1
+        return value
+
+    def state(self) -> dict[str, Tensor]:
+        """Return all tensors that resuming needs; the step goes beside them."""
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        for name, parameter in self.model.named_parameters():
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                tensors[f"adam.{key}.{name}"] = value
+        counters = torch.tensor([self.reassigned, self.dead_sprites])
+        return tensors | {"usage": self.usage, "counters": counters}
+
+    def load_state(self, tensors: dict[str, Tensor], step: int, where: Path) -> None:
+        """Continue from `state()` at `step`. Raises DtisError where the tensors do not fit."""
+        split = len("model.")
+        weights = {k[split:]: v for k, v in tensors.items() if k.startswith("model.")}
+        load_weights(self.model, weights, where)
+        for name, parameter in self.model.named_parameters():
+            keys = {k.split(".")[1] for k in tensors if k.startswith("adam.") and
+                    k.split(".", 2)[2] == name}  # fmt: skip
+            if keys:
+                self.optimizer.state[parameter] = {
+                    key: tensors[f"adam.{key}.{name}"].to(parameter.device) for key in keys
+                }
+        self.usage = tensors["usage"].clone()
+        self.reassigned, self.dead_sprites = tensors["counters"].tolist()
+        self.step = step
+
+    def _count_and_reassign(self, chosen: Tensor) -> None:
+        """Count uses of each sprite and restart those too little used (C.2)."""
+        training, K = self.config.training, self.config.model.sprites
+        counts = torch.bincount(chosen.flatten().cpu(), minlength=K + 1)[1:]
+        self.usage += counts
+        if (self.step + 1) % training.reassign_every:
+            return
+        self.dead_sprites = int((self.usage == 0).sum())
+        started = self.step >= self.in_steps(training.frozen)
+        until = training.reassign_until
+        if started and (until is None or self.step < self.in_steps(until)):
+            share = self.usage / max(1.0, float(self.usage.sum()))
+            self.reassigned += reassign(
+                self.model, self.optimizer, share, training.reassign_below / 100 / K
+            )
+        self.usage.zero_()

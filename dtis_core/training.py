@@ -1,0 +1,163 @@
+"""A whole training run: data, trainer, run folder, progress, health checks, checkpoints, scores."""
+
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from dtis_core import datasets
+from dtis_core.config import Config
+from dtis_core.errors import DtisError
+from dtis_core.runs import RunFolder
+from dtis_core.trainer import Trainer
+
+LOG_EVERY = 20  # steps
+CHECKPOINT_SECONDS = 45.0
+SNAPSHOTS = 40  # per run
+Watcher = Callable[[Trainer, list[float]], bool]
+"""Called after every logged step with the trainer and all losses; True stops the run."""
+
+
+def check_device(device: str) -> str:
+    """Return a usable device name. Raises DtisError for an unknown or absent one."""
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise DtisError(f"--device {device}: not a device; use cpu or cuda") from error
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise DtisError(f"--device {device}: torch finds no CUDA GPU here; use --device cpu")
+    return device
+
+
+def train(
+    config: Config,
+    out: Path,
+    seed: int = 0,
+    device: str = "cpu",
+    resume: bool = False,
+    overwrite: bool = False,
+    max_steps: int | None = None,
+    watcher: Watcher | None = None,
+    quiet: bool = False,
+) -> RunFolder:
+    """Train a model into the run folder `out`, to its end or to `max_steps`, and return it.
+
+    `resume` continues the folder's run, with identical results on a CPU; the configuration and
+    seed must be the folder's own. A Ctrl-C or a watcher's stop leaves a usable folder. Raises
+    DtisError for bad input, a folder in use, a loss that is not finite or a disk that is full.
+    """
+    folder = RunFolder(out)
+    data = datasets.load(config.data.name, "train", config.data.count)
+    if data.images.shape[1:3] != config.model.image_size:
+        raise DtisError(
+            f"{data.name}: images are {data.images.shape[1:3]}, "
+            f"but model.image_size is {config.model.image_size}"
+        )
+    trainer = Trainer(config, data.images, seed, check_device(device))
+    seconds = 0.0
+    if resume:
+        check_same_run(folder, config, seed, data.fingerprint)
+        if (out / "trainer.safetensors").is_file():
+            seconds = folder.restore(trainer)
+    else:
+        if overwrite:
+            folder.clear()
+        folder.begin(config, seed, data.fingerprint, data.name)
+    end = min(trainer.length, max_steps or trainer.length)
+    _Session(folder, trainer, end, seconds, watcher, quiet).run()
+    return folder
+
+
+def check_same_run(folder: RunFolder, config: Config, seed: int, fingerprint: str) -> None:
+    """Raise DtisError where a folder's run is not the one to be resumed."""
+    before, now = folder.config().to_dict(), config.to_dict()
+    for section in ("data", "model", "training"):
+        for key, value in now[section].items():
+            if before[section].get(key) != value:
+                raise DtisError(
+                    f"{folder.path}: its run has {section}.{key}={before[section].get(key)}, not "
+                    f"{value}; resume with the same settings or choose another --out"
+                )
+    manifest = folder.manifest()
+    for key, value in (("seed", seed), ("data_fingerprint", fingerprint)):
+        if manifest.get(key) != value:
+            raise DtisError(
+                f"{folder.path}: its run has {key} {manifest.get(key)}, not {value}; "
+                "resume with the same one or choose another --out"
+            )
+
+
+class _Session:
+    """One process's share of a run."""
+
+    def __init__(self, folder, trainer, end, seconds, watcher, quiet):
+        self.folder: RunFolder = folder
+        self.trainer: Trainer = trainer
+        self.end: int = end
+        self.watcher: Watcher | None = watcher
+        self.started = time.monotonic() - seconds
+        self.saved = time.monotonic()
+        self.losses: list[float] = []
+        self.recent: deque[float] = deque(maxlen=LOG_EVERY)
+        self.bar = tqdm(
+            total=end,
+            initial=trainer.step,
+            unit="step",
+            disable=quiet,
+            dynamic_ncols=True,
+            # In a log each tick is a line of its own.
+            mininterval=1.0 if sys.stderr.isatty() else 20.0,
+        )
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.started
+
+    def run(self) -> None:
+        """Train to the end; save at intervals, at an interrupt and at the end."""
+        trainer = self.trainer
+        status = "interrupted"
+        every = max(1, trainer.length // SNAPSHOTS)
+        try:
+            while trainer.step < self.end:
+                self.recent.append(trainer.train_step())
+                self.bar.update()
+                if trainer.step % every == 0 or trainer.step == self.end:
+                    self.folder.snapshot(trainer.model, trainer.step)
+                if trainer.step % LOG_EVERY == 0 or trainer.step == self.end:
+                    if self._log():
+                        break
+                if time.monotonic() - self.saved > CHECKPOINT_SECONDS:
+                    self.folder.save(trainer, self.seconds, "running")
+                    self.saved = time.monotonic()
+            status = "finished" if trainer.step >= trainer.length else "stopped"
+        except KeyboardInterrupt:
+            self.bar.write(f"interrupted at step {trainer.step}; continue with --resume")
+        except DtisError:
+            self.folder.update_manifest(status="failed")
+            raise
+        finally:
+            self.bar.close()
+        self.folder.save(trainer, self.seconds, status)
+
+    def _log(self) -> bool:
+        """Write a line of metrics; return whether the watcher wants to stop."""
+        trainer = self.trainer
+        loss = float(np.mean(self.recent))
+        self.losses.append(loss)
+        rate = trainer.config.training.batch_size * trainer.step / max(self.seconds, 1e-9)
+        self.folder.log(
+            step=trainer.step,
+            loss=loss,
+            seconds=round(self.seconds, 2),
+            network_rate=trainer.optimizer.param_groups[0]["lr"],
+            reassigned=trainer.reassigned,
+            dead_sprites=trainer.dead_sprites,
+        )
+        self.bar.set_postfix_str(f"loss {loss:.4f}, {rate:.0f} images/s", refresh=False)
+        return bool(self.watcher and self.watcher(trainer, self.losses))

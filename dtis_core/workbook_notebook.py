@@ -1,0 +1,148 @@
+"""A notebook's two ends: what decides its result before it runs, and its executed copy after."""
+
+import ast
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from dtis_core.errors import DtisError, suggest
+
+ROOT = Path(__file__).resolve().parents[1]
+SHIPPED = ("dtis_core/**/*.py", "dtis_core/presets/**/*.yaml", "models/**/*", "records/**/*")
+"""Files of the clone, beside the notebook itself, that a notebook's result may come from."""
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """A notebook as it would be run now; equal `inputs` (a hash) mean an equal result."""
+
+    path: Path
+    title: str
+    parameters: dict
+    inputs: str
+
+    @property
+    def name(self) -> str:
+        """The file's name without its ending, the key of this notebook in the manifest."""
+        return self.path.stem
+
+
+def read_notebooks(paths: list[Path], parameters: dict) -> list[Notebook]:
+    """Read notebooks and give each the parameters that its parameters cell names.
+
+    Raises:
+        DtisError: an unreadable notebook, or a parameter (but `profile`) that none of them has.
+    """
+    surroundings = {"files": _shipped_files(), "data": _data_names(), "versions": versions()}
+    notebooks, known = [], {"profile"}
+    for path in paths:
+        book = _read(path)
+        names = _parameter_names(path, book)
+        known |= names
+        given = {name: value for name, value in parameters.items() if name in names}
+        cells = [[c.cell_type, c.source, c.metadata.get("tags", [])] for c in book.cells]
+        inputs = json.dumps([cells, given, surroundings], sort_keys=True, default=str)
+        digest = hashlib.sha256(inputs.encode()).hexdigest()
+        notebooks.append(Notebook(path.resolve(), _title(path, book), given, digest))
+    for name in parameters:
+        if name not in known:
+            raise DtisError(f"parameter '{name}': no chosen notebook has it{suggest(name, known)}")
+    return notebooks
+
+
+def settle(path: Path) -> None:
+    """Take out of an executed copy what differs between equal runs, so that its bytes can agree.
+
+    That is papermill's times and paths, the times of the cells, and the random identifiers of the
+    injected cell and of the widgets (whose stored state lets a viewer draw them without a kernel).
+    """
+    book = nbformat.read(path, as_version=4)
+    book.metadata.pop("papermill", None)
+    for cell in book.cells:
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.id = "injected-parameters"
+    state = _widget_state(book)
+    models = _displayed_models(book, state)
+    for hidden in set(state) - set(models):
+        del state[hidden]
+    text = nbformat.writes(book)
+    for number, model in enumerate(models):
+        text = text.replace(model, f"{number:032x}")
+    path.write_text(nbformat.writes(nbformat.reads(text, as_version=4)) + "\n")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions on which numbers and pictures depend most."""
+    installed = {name: importlib.metadata.version(name) for name in ("torch", "matplotlib")}
+    return {"python": platform.python_version()} | installed
+
+
+def sha256(path: Path) -> str | None:
+    """Return the hash of a file, or None where there is none."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
+def _read(path: Path) -> NotebookNode:
+    try:
+        return nbformat.read(path, as_version=4)
+    except FileNotFoundError as error:
+        raise DtisError(f"{path}: no such notebook") from error
+    except (nbformat.reader.NotJSONError, nbformat.ValidationError, AttributeError) as error:
+        raise DtisError(f"{path}: not a notebook ({error}); restore it from git") from error
+
+
+def _title(path: Path, book: NotebookNode) -> str:
+    """The first heading, or the file's name."""
+    text = "\n".join(cell.source for cell in book.cells if cell.cell_type == "markdown")
+    heading = re.search(r"^# (.+)$", text, re.MULTILINE)
+    return heading[1].strip() if heading else path.stem
+
+
+def _parameter_names(path: Path, book: NotebookNode) -> set[str]:
+    """The names that the cell tagged `parameters` assigns to."""
+    cells = [c for c in book.cells if "parameters" in c.metadata.get("tags", [])]
+    try:
+        tree = ast.parse(cells[0].source if cells else "")
+    except SyntaxError as error:
+        raise DtisError(f"{path}: the parameters cell is not plain Python ({error})") from error
+    targets = [t for s in tree.body if isinstance(s, ast.Assign) for t in s.targets]
+    targets += [s.target for s in tree.body if isinstance(s, ast.AnnAssign)]
+    return {target.id for target in targets if isinstance(target, ast.Name)}
+
+
+def _shipped_files() -> dict[str, str]:
+    files = {path for pattern in SHIPPED for path in ROOT.glob(pattern) if path.is_file()}
+    return {path.relative_to(ROOT).as_posix(): sha256(path) for path in sorted(files)}
+
+
+def _data_names() -> list[str]:
+    """The real datasets at hand, by name: hashing all their images would take minutes."""
+    folder = Path(os.environ.get("DTIS_DATA", ROOT / "data"))
+    return sorted(path.name for path in folder.glob("*") if path.is_dir())
+
+
+def _widget_state(book: NotebookNode) -> dict:
+    widgets = book.metadata.get("widgets", {})
+    return widgets.get("application/vnd.jupyter.widget-state+json", {}).get("state", {})
+
+
+def _displayed_models(book: NotebookNode, state: dict) -> list[str]:
+    """Identifiers of the widget models, in the order in which the cells' outputs lead to them."""
+    found: dict[str, None] = {}
+    waiting = [json.dumps(cell.get("outputs", [])) for cell in reversed(book.cells)]
+    while waiting:
+        linked = dict.fromkeys(re.findall(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])", waiting.pop()))
+        new = [model for model in linked if model in state and model not in found]
+        found |= dict.fromkeys(new)
+        waiting += [json.dumps(state[model], sort_keys=True) for model in reversed(new)]
+    return list(found)

@@ -1,0 +1,31 @@
+"""Shared by all tests: shapes checked at run time, one thread, no windows, repeatable examples."""
+
+import matplotlib
+import pytest
+from hypothesis import settings
+from jaxtyping import install_import_hook
+
+# Before the first import of dtis_core: every annotated shape and type is checked at each call,
+# where an int may stand for a float, as PEP 484 has it.
+CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+install_import_hook("dtis_core", CHECKER)
+
+settings.register_profile("dtis", deadline=None, derandomize=True)
+settings.load_profile("dtis")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread_and_no_windows():
+    """Make sums repeatable on any number of cores, and let figures be drawn without a screen."""
+    import torch
+
+    torch.set_num_threads(1)
+    matplotlib.use("Agg")
+
+
+def pytest_collection_modifyitems(items):
+    """Let nbval compare text and numbers alone, and wait for them on a busy machine."""
+    for item in items:
+        if hasattr(item.parent, "skip_compare"):
+            item.parent.skip_compare += ("stderr", "image/svg+xml", "application/pdf")
+            item.output_timeout = 60  # seconds; nbval's own 5 s cannot be set otherwise
