@@ -45,6 +45,7 @@ class ModelConfig:
     selection: typing.Literal["greedy", "exhaustive"] = "greedy"
     selection_steps: int = 1  # T of Algorithm 1
     inference_steps: int = 1  # T at inference
+    alternate_steps: bool = False  # train with T = 1, ..., selection_steps in turn
     encoder: typing.Literal["resnet32", "resnet18", "small"] = "resnet32"
     head: typing.Literal["pooled", "attention"] = "pooled"
     pool: int = 1  # side of the pooled feature map

@@ -9,6 +9,7 @@ from torchvision.models import resnet18
 from dtis_core.errors import DtisError, suggest
 
 Features = Float[Tensor, "B F y x"]
+START_GAIN = 0.3  # of a plain block's residual branch; with zero the deep features wake up late
 
 
 class CifarBlock(nn.Module):
@@ -57,7 +58,7 @@ def resnet18_features(channels: int) -> nn.Sequential:
 
 
 class PlainBlock(nn.Module):
-    """Two 3x3 convolutions without normalisation; a zero gain makes the block start as identity.
+    """Two 3x3 convolutions without normalisation; a small gain makes the block start near identity.
 
     Normalisation costs as much as the convolutions at these sizes on a CPU, and its batch
     statistics would differ between the first and the last object looked for.
@@ -67,7 +68,7 @@ class PlainBlock(nn.Module):
         super().__init__()
         self.convolution1 = nn.Conv2d(inputs, outputs, 3, stride, 1)
         self.convolution2 = nn.Conv2d(outputs, outputs, 3, 1, 1)
-        self.gain = nn.Parameter(torch.zeros(()))
+        self.gain = nn.Parameter(torch.tensor(START_GAIN))
         same = inputs == outputs and stride == 1
         self.shortcut = nn.Identity() if same else nn.Conv2d(inputs, outputs, 1, stride)
 
@@ -77,19 +78,32 @@ class PlainBlock(nn.Module):
         return self.shortcut(x) + self.gain * y
 
 
-def small(channels: int) -> nn.Sequential:
-    """Our encoder: a stride-2 stem and four unnormalised blocks, 64 features, stride 4."""
-    return nn.Sequential(
-        nn.Conv2d(channels, 32, 5, 2, 2),
-        PlainBlock(32, 32, 1),
-        PlainBlock(32, 64, 2),
-        PlainBlock(64, 64, 1),
-        PlainBlock(64, 64, 1),
-        nn.ReLU(),
-    )
+class Small(nn.Module):
+    """Our encoder: a stride-2 stem and four unnormalised blocks, 64 features.
+
+    The deep features (stride 4), which see most of the image, are laid over the early ones
+    (stride 2), which know where the edges are.
+    """
+
+    def __init__(self, channels: int, width: int = 64):
+        super().__init__()
+        self.stem = nn.Conv2d(channels, 32, 5, 2, 2)
+        self.early = PlainBlock(32, 32, 1)
+        self.deep = nn.Sequential(
+            PlainBlock(32, width, 2), PlainBlock(width, width, 1), PlainBlock(width, width, 1)
+        )
+        self.from_early = nn.Conv2d(32, width, 1)
+        self.from_deep = nn.Conv2d(width, width, 1)
+
+    def forward(self, images: Float[Tensor, "B C H W"]) -> Features:
+        """Return features at half the images' resolution."""
+        early = self.early(self.stem(images))
+        deep = self.from_deep(torch.relu(self.deep(early)))
+        deep = F.interpolate(deep, size=early.shape[-2:], mode="nearest")
+        return torch.relu(deep + self.from_early(torch.relu(early)))
 
 
-ENCODERS = {"resnet32": (resnet32, 64), "resnet18": (resnet18_features, 512), "small": (small, 64)}
+ENCODERS = {"resnet32": (resnet32, 64), "resnet18": (resnet18_features, 512), "small": (Small, 64)}
 
 
 def build_encoder(name: str, channels: int) -> tuple[nn.Module, int]:

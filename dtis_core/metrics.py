@@ -72,12 +72,13 @@ def reassign_background(
     that are `present` compete, the lower wins a tie, and an image without any keeps its zeros.
     """
     nearest = np.zeros_like(predicted)
-    smallest = np.full(predicted.shape, np.inf)
+    smallest = np.full(predicted.shape, np.inf, images.dtype)
     for layer in range(appearances.shape[1]):
-        distance = np.square(appearances[:, layer] - images).sum(axis=1)  # (N, H, W)
+        difference = appearances[:, layer] - images
+        distance = np.einsum("nchw,nchw->nhw", difference, difference)
         closer = (distance < smallest) & present[:, layer, None, None]
-        nearest[closer] = layer + 1
-        smallest[closer] = distance[closer]
+        np.copyto(nearest, layer + 1, where=closer)
+        np.copyto(smallest, distance, where=closer)
     return np.where(predicted == 0, nearest, predicted)
 
 

@@ -95,7 +95,7 @@ class DTISprites(nn.Module):
         """Return the clipped, in training noisy, transformed masks."""
         masks = canvas.mask
         if noise is not None:
-            masks = masks + noise.unsqueeze(-3) * canvas.support
+            masks = torch.addcmul(masks, noise.unsqueeze(-3), canvas.support)
         return soft_clip(masks) if self.training else masks.clamp(0, 1)
 
     def candidates(
@@ -105,7 +105,9 @@ class DTISprites(nn.Module):
         noise: Float[Tensor, "K H W"] | None = None,
     ) -> Candidates:
         """Render all sprites as one layer: alphas (B, K, 1, H, W), colours (B, K, C, H, W)."""
-        canvas = self.transform(self.sprites.canvases()[None, None], layer[:, None], sprite[:, None])
+        canvas = self.transform(
+            self.sprites.canvases()[None, None], layer[:, None], sprite[:, None]
+        )
         alphas = self._mask(canvas, noise)[:, 0]
         return alphas, canvas.colour[:, 0]
 
@@ -130,9 +132,7 @@ class DTISprites(nn.Module):
             noise = torch.einsum("blk,khw->blhw", one_hot, noise).unsqueeze(2)
         return self._mask(canvas, noise)[:, :, 0], canvas.colour[:, :, 0]
 
-    def background_colours(
-        self, parameters: Float[Tensor, "B N S"]
-    ) -> Float[Tensor, "B N C H W"]:
+    def background_colours(self, parameters: Float[Tensor, "B N S"]) -> Float[Tensor, "B N C H W"]:
         """Render all backgrounds; beyond their border they repeat it."""
         canvases = self.backgrounds.canvases()[None, None]
         canvas = Canvas(canvases, torch.ones_like(canvases[:, :, :1, :1]), padding="border")
@@ -188,32 +188,39 @@ class DTISprites(nn.Module):
     ) -> tuple[Prediction, Selection]:
         """Interleave Algorithm 1 with the predictor: a look at the rest before each layer's choice.
 
-        Layers are in order of choice, each above those chosen before it.
+        Layers are in order of choice, each above those chosen before it. Only the last iteration's
+        looks learn. At inference a look counts only where it makes the image's error smaller.
         """
-        config = self.config
-        found: dict[int, Prediction] = {}
+        L = self.config.layers
+        looks: list[Prediction] = []  # iteration after iteration, layer after layer
         blank = torch.zeros_like(images)
-        backdrop = self.predictor(torch.cat([images, blank], dim=1)) if config.backgrounds else None
+        backdrop = (
+            self.predictor(torch.cat([images, blank], dim=1)) if self.config.backgrounds else None
+        )
         parameters = backdrop.background if backdrop else images.new_zeros(len(images), 0, 0)
+        learns = torch.is_grad_enabled()
 
         def candidates(layer: int, rest: Tensor) -> Candidates:
-            with torch.enable_grad():
-                found[layer] = self.predictor(torch.cat([images, rest], dim=1))
-            return self.candidates(found[layer].layer[:, 0], found[layer].sprite[:, 0], noise)
+            with torch.set_grad_enabled(learns and len(looks) >= (steps - 1) * L):
+                looks.append(self.predictor(torch.cat([images, rest], dim=1)))
+            return self.candidates(looks[-1].layer[:, 0], looks[-1].sprite[:, 0], noise)
 
         with torch.no_grad():
             backgrounds = self.background_colours(parameters)
-        occlusion = self.below(ordered_occlusion(len(images), config.layers, images))
+        occlusion = self.below(ordered_occlusion(len(images), L, images))
         selection = greedy_selection(
-            images, occlusion, backgrounds, candidates, config.layers, steps=steps, **rules
-        )
-        looks = [found[i] for i in range(config.layers)]
-        prediction = Prediction(
-            torch.cat([look.layer for look in looks], dim=1),
-            torch.cat([look.sprite for look in looks], dim=1),
-            parameters,
-            torch.cat([look.features for look in looks], dim=1),
-        )
+            images, occlusion, backgrounds, candidates, L,
+            steps=steps, keep_better=not self.training, **rules,
+        )  # fmt: skip
+
+        def taken(part: str) -> Tensor:
+            """Gather what each layer's content was rendered from."""
+            every = torch.cat([getattr(look, part) for look in looks], dim=1)  # (B, T L, ...)
+            image = torch.arange(len(images), device=images.device)[:, None]
+            layer = torch.arange(L, device=images.device)
+            return every[image, selection.step * L + layer]
+
+        prediction = Prediction(taken("layer"), taken("sprite"), parameters, taken("features"))
         return prediction, selection
 
     def render(self, prediction: Prediction, selection: Selection, noise=None) -> Decomposition:
@@ -240,12 +247,12 @@ class DTISprites(nn.Module):
         return self.render(prediction, selection, noise)
 
     def loss(
-        self, images: Float[Tensor, "B C H W"], noise: Tensor | None = None
+        self, images: Float[Tensor, "B C H W"], noise: Tensor | None = None, steps: int = 0
     ) -> tuple[Tensor, Decomposition]:
         """Return the objective of Eq. (5), averaged over images, pixels and channels.
 
         With the error averaged instead of summed, lambda is per pixel and channel too (1e-4).
         """
-        scene = self(images, noise)
+        scene = self(images, noise, steps)
         used = (scene.selection.sprites > 0).sum(dim=1)
         return (scene.errors(images) + self.config.penalty * used).mean(), scene

@@ -112,9 +112,7 @@ class Predictor(nn.Module):
         self.layer_head = LayerwiseMLP(layers, features, self.layer_sequence.size)
         self.sprite_head = LayerwiseMLP(layers, features, sprites * self.sprite_sequence.size)
         shared = features if head == "pooled" else width
-        self.background_head = LayerwiseMLP(
-            1, shared, backgrounds * self.background_sequence.size
-        )
+        self.background_head = LayerwiseMLP(1, shared, backgrounds * self.background_sequence.size)
         self.head = head
         pairs = occlusion_layers * (occlusion_layers - 1) // 2
         if head == "pooled":

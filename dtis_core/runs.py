@@ -1,11 +1,11 @@
 """A run is a folder: config, weights, trainer state, metrics, sprite snapshots and a manifest.
 
-    config.yaml           everything the run depends on, but its seed
-    model.safetensors     weights for use
-    trainer.safetensors   weights, Adam's moments, step and usage counts: what resuming needs
-    metrics.jsonl         one line every few steps
-    sprites/STEP.png      small snapshots of the sprites, side by side, with transparency
-    manifest.json         seed, commit, versions, device, wall time, data fingerprint, scores
+config.yaml           everything the run depends on, but its seed
+model.safetensors     weights for use
+trainer.safetensors   weights, Adam's moments, step and usage counts: what resuming needs
+metrics.jsonl         one line every few steps
+sprites/STEP.png      small snapshots of the sprites, side by side, with transparency
+manifest.json         seed, commit, versions, device, wall time, data fingerprint, scores
 """
 
 import json

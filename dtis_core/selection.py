@@ -29,17 +29,22 @@ def candidate_errors(
     """
     P, Q, V = (part[:, None] for part in rest)  # (B, 1, C or 1, H, W)
     alphas, colours = candidates
-    # In place: these are the largest arrays of a training step.
-    errors = (V * colours).sub_(Q).mul_(alphas).sub_(images[:, None] - P)
-    return errors.flatten(2).square_().mean(dim=2)
+    # These are the largest arrays of a training step: three passes over them, no more.
+    errors = torch.addcmul(-Q, V, colours)
+    errors = torch.addcmul(P - images[:, None], alphas, errors)
+    return torch.linalg.vector_norm(errors, dim=(2, 3, 4)).square() / errors[0, 0].numel()
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Chosen sprites (B, L), 0 the empty one, and chosen backgrounds (B,), all 0 without any."""
+    """Chosen sprites (B, L), 0 the empty one, and chosen backgrounds (B,), all 0 without any.
+
+    `step` (B, L) is the iteration of Algorithm 1, from 0, that each layer's content comes from.
+    """
 
     sprites: Int[Tensor, "B L"]
     background: Int[Tensor, "B"]
+    step: Int[Tensor, "B L"]
 
 
 @torch.no_grad()
@@ -52,6 +57,7 @@ def greedy_selection(
     penalty: float,
     empty: bool,
     steps: int,
+    keep_better: bool = False,
 ) -> Selection:
     """Choose each layer's sprite in turn, all other layers fixed, `steps` times over: Algorithm 1.
 
@@ -59,7 +65,8 @@ def greedy_selection(
     other layers. With backgrounds (N > 0) `occlusion` has them as layer 0, so M = L + 1, and the
     best one is chosen before the sprites. `penalty` is the lambda of Eq. (5) for an error averaged
     over pixels and channels. Without `empty`, the empty sprite is no candidate, though all layers
-    start empty.
+    start empty. Candidates may differ from one iteration to the next; with `keep_better` a layer
+    then keeps what it holds where no new candidate is better, so the error never rises.
     """
     B, N, C, H, W = backgrounds.shape
     below = min(N, 1)
@@ -67,8 +74,9 @@ def greedy_selection(
     colours = images.new_zeros(B, below + layers, C, H, W)
     chosen = torch.zeros(B, layers, dtype=torch.long, device=images.device)
     background = torch.zeros(B, dtype=torch.long, device=images.device)
+    source = torch.zeros_like(chosen)
     image = torch.arange(B, device=images.device)
-    for _ in range(steps):
+    for step in range(steps):
         if N:
             rest = rest_of_scene(alphas, colours, occlusion, 0)
             opaque = images.new_ones(B, N, 1, H, W)
@@ -82,10 +90,17 @@ def greedy_selection(
             there = torch.ones_like(k)
             if empty:
                 there = (best < (images - rest[0]).square().flatten(1).mean(dim=1)).long()
-            chosen[:, layer] = (k + 1) * there
-            alphas[:, below + layer] = sprite_alphas[image, k] * there.view(B, 1, 1, 1)
-            colours[:, below + layer] = sprite_colours[image, k]
-    return Selection(chosen, background)
+            new = torch.ones_like(there, dtype=torch.bool)
+            if keep_better and step:
+                place = slice(below + layer, below + layer + 1)
+                now = candidate_errors(images, rest, (alphas[:, place], colours[:, place]))[:, 0]
+                new = best < now + penalty * (chosen[:, layer] > 0)
+            where, k = image[new], k[new]
+            chosen[where, layer] = (k + 1) * there[new]
+            source[where, layer] = step
+            alphas[where, below + layer] = sprite_alphas[where, k] * there[new].view(-1, 1, 1, 1)
+            colours[where, below + layer] = sprite_colours[where, k]
+    return Selection(chosen, background, source)
 
 
 @torch.no_grad()
@@ -122,4 +137,4 @@ def exhaustive_selection(
         better = error < best_error
         best_error = torch.where(better, error, best_error)
         best = torch.where(better[:, None], k, best)
-    return Selection(best[:, 1:], best[:, 0])
+    return Selection(best[:, 1:], best[:, 0], torch.zeros_like(best[:, 1:]))

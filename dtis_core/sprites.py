@@ -14,8 +14,7 @@ def soft_clip(values: Tensor) -> Tensor:
 
     Keeps values close to [0, 1] without blocking gradients as a hard clip would.
     """
-    inside = values.clamp(0, 1)
-    return inside + CLIP_SLOPE * (values - inside)
+    return torch.lerp(values.clamp(0, 1), values, CLIP_SLOPE)
 
 
 def gaussian_mask(height: int, width: int, sigma: float) -> Float[Tensor, "1 h w"]:

@@ -18,6 +18,7 @@ from dtis_core.files import load_weights
 from dtis_core.model import DTISprites
 from dtis_core.reassignment import reassign
 
+
 class Trainer:
     """Trains one model on uint8 images (N, H, W, C) held in memory."""
 
@@ -97,6 +98,15 @@ class Trainer:
                  *model.background_transformations)  # fmt: skip
         return frozenset(n for n in names if self.step >= self.in_steps(joins.get(n, 0)))
 
+    def selection_steps(self) -> int:
+        """Return T of the present step: as configured, or 1 up to that in turn."""
+        model = self.config.model
+        return (
+            1 + self.step % model.selection_steps
+            if model.alternate_steps
+            else (model.selection_steps)
+        )
+
     def batch(self) -> Float[Tensor, "B C H W"]:
         """Return the images of the present step, in [0, 1]: each epoch its own permutation."""
         epoch, index = divmod(self.step, self.steps_per_epoch)
@@ -107,6 +117,12 @@ class Trainer:
         chosen = torch.from_numpy(self._order[index * size : (index + 1) * size])
         return self.images[chosen.to(self.device)].permute(0, 3, 1, 2).float() / 255
 
+    def blank_error(self) -> float:
+        """Return the squared error of scenes without objects, on up to 1,000 images."""
+        images = self.images[:1000].float() / 255
+        blank = images.mean(dim=0) if self.config.model.backgrounds else 0.0
+        return float((images - blank).square().mean())
+
     def train_step(self) -> float:
         """Do one step and return its loss. Raises DtisError where the loss is not finite."""
         model = self.model.train()
@@ -115,7 +131,7 @@ class Trainer:
         noise = model.draw_noise(self.noise)
         for group in self.optimizer.param_groups:
             group["lr"] = group["base"] * self.rate_factor(group["name"])
-        loss, scene = model.loss(self.batch(), noise)
+        loss, scene = model.loss(self.batch(), noise, self.selection_steps())
         value = loss.item()
         if not math.isfinite(value):
             raise DtisError(

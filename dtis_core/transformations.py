@@ -188,6 +188,23 @@ class Placement(Position):
         return torch.atanh(share.clamp(-0.999, 0.999))
 
 
+class Translation(Placement):
+    """Our variant for objects of one size: `Placement` without the scale, 2 parameters (x, y)."""
+
+    size = 2
+    translation = slice(0, 2)
+
+    def __call__(self, canvas: Canvas, parameters: Parameters, size: tuple[int, int]) -> Canvas:
+        """Place the canvases in images of `size` (H, W)."""
+        return super().__call__(canvas, F.pad(parameters, (1, 0)), size)
+
+    def moved(self, parameters: Tensor, shift: tuple[float, float], factor: float) -> Tensor:
+        """Return parameters (..., 2) for a sprite shifted by (x, y) image sizes."""
+        if factor != 1:
+            raise DtisError("scale: this model's objects have one size; it can only be 1")
+        return super().moved(F.pad(parameters, (1, 0)), shift, 1.0)[..., 1:]
+
+
 class GridTransformation:
     """A spatial module that samples along a grid; subclasses say where each output pixel reads."""
 
@@ -333,6 +350,7 @@ TRANSFORMATIONS = {
     "tint": Tint,
     "position": Position,
     "placement": Placement,
+    "translation": Translation,
     "similarity": Similarity,
     "affine": Affine,
     "projective": Projective,

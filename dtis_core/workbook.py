@@ -9,7 +9,6 @@ are moved to figures/ once its last cell has run. So nothing there is ever half-
 figures/manifest.json can say which notebook made which file. figures/index.html shows it all.
 """
 
-import json
 import os
 import re
 import shutil
@@ -26,6 +25,7 @@ import yaml
 from tqdm import tqdm
 
 from dtis_core.errors import DtisError, suggest
+from dtis_core.files import read_json, write_json, write_text
 from dtis_core.workbook_index import index_html
 from dtis_core.workbook_notebook import ROOT, Notebook, read_notebooks, settle, sha256, versions
 
@@ -108,21 +108,23 @@ def run_workbook(
     return 1 if failed else 0
 
 
-def parse_settings(settings: Iterable[str]) -> dict:
-    """Parse `name=value` settings; values are YAML scalars (`5`, `1e-3`, `true`, `text`).
+def parse_assignments(assignments: Iterable[str]) -> dict:
+    """Parse `name=value` words; values are YAML scalars (`5`, `1e-3`, `true`, `text`).
 
     Raises:
-        DtisError: a setting without a name or `=`, or with a value that is not YAML.
+        DtisError: a word without a name or `=`, or with a value that is no scalar.
     """
     parsed = {}
-    for setting in settings:
-        name, separator, text = setting.partition("=")
+    for assignment in assignments:
+        name, separator, text = assignment.partition("=")
         if not (separator and name.isidentifier()):
-            raise DtisError(f"--set: found '{setting}', give name=value")
+            raise DtisError(f"--set: found '{assignment}', give name=value")
         try:
             value = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise DtisError(f"--set {name}: '{text}' is not a YAML value") from error
+        if not isinstance(value, (str, int, float, bool, type(None))):
+            raise DtisError(f"--set {name}: '{text}' is a {type(value).__name__}, give one value")
         # YAML 1.1 takes 1e-3 for text, since it asks for a dot in a float.
         parsed[name] = float(text) if re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", text) else value
     return parsed
@@ -134,7 +136,7 @@ class _Run:
     def __init__(self, output: Path, profile: str, timeout: float, environment: dict):
         self.output, self.profile, self.timeout = output, profile, timeout
         self.environment = environment
-        self.records: dict[str, dict] = _load_manifest(output / "manifest.json")
+        self.records: dict[str, dict] = _read_manifest(output / "manifest.json")
         self.owners: dict[str, str] = {}  # of the files that this run has made or found current
 
     def is_current(self, notebook: Notebook) -> bool:
@@ -162,7 +164,7 @@ class _Run:
             "--cwd",
             str(notebook.path.parent),
         ]
-        command += ["--no-progress-bar", "--log-output"]
+        command += ["--start-timeout", "120", "--no-progress-bar", "--log-output"]
         if notebook.parameters:
             command += ["--parameters_yaml", yaml.safe_dump(notebook.parameters)]
         # IPYTHONDIR: a user's own start-up files must not change what a notebook does.
@@ -207,8 +209,8 @@ class _Run:
         shutil.rmtree(job.folder, ignore_errors=True)
         self.records[notebook.name] = record
         manifest = {"notebooks": dict(sorted(self.records.items()))}
-        _write(self.output / "manifest.json", json.dumps(manifest, indent=2, default=str) + "\n")
-        _write(self.output / "index.html", index_html(manifest["notebooks"]))
+        write_json(self.output / "manifest.json", manifest)
+        write_text(self.output / "index.html", index_html(manifest["notebooks"]))
         return record["status"], summary
 
     def _publish(self, job: "_Job", earlier: Iterable[str]) -> dict[str, str]:
@@ -298,26 +300,19 @@ def _environment(jobs: int) -> dict[str, str]:
     for name in ("MPLBACKEND", "JUPYTER_PATH"):
         environment.pop(name, None)
     environment |= {"JUPYTER_PREFER_ENV_PATH": "1", "PYTHONHASHSEED": "0"}
-    if "DTIS_DATA" in environment:  # a relative path would be taken from notebooks/
-        environment["DTIS_DATA"] = os.path.abspath(environment["DTIS_DATA"])
+    for name in ("DTIS_DATA", "DTIS_CACHE"):  # relative to where the user stands, not notebooks/
+        if environment.get(name):
+            environment[name] = os.path.abspath(environment[name])
     if jobs > 1:
         environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
     return environment
 
 
-def _load_manifest(path: Path) -> dict[str, dict]:
-    if not path.exists():
-        return {}
-    try:
-        return json.loads(path.read_text())["notebooks"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DtisError(f"{path}: not a manifest ({error!r}); delete it and run again") from error
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+def _read_manifest(path: Path) -> dict[str, dict]:
+    manifest = read_json(path) if path.exists() else {"notebooks": {}}
+    if "notebooks" not in manifest:
+        raise DtisError(f"{path}: not a manifest; delete it and run again")
+    return manifest["notebooks"]
 
 
 def _report(bar: tqdm, status: str, summary: str) -> None:

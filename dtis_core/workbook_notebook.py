@@ -4,7 +4,6 @@ import ast
 import hashlib
 import importlib.metadata
 import json
-import os
 import platform
 import re
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+from dtis_core.datasets import cache_dir, data_root
 from dtis_core.errors import DtisError, suggest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -127,8 +127,8 @@ def _shipped_files() -> dict[str, str]:
 
 def _data_names() -> list[str]:
     """The real datasets at hand, by name: hashing all their images would take minutes."""
-    folder = Path(os.environ.get("DTIS_DATA", ROOT / "data"))
-    return sorted(path.name for path in folder.glob("*") if path.is_dir())
+    folders = {path for path in data_root().glob("*") if path.is_dir()}
+    return sorted(path.name for path in folders - {cache_dir()})
 
 
 def _widget_state(book: NotebookNode) -> dict:

@@ -130,8 +130,8 @@ def _is_single_bytes(content: bytes) -> bool:
     The multi-object datasets store images so, thousands of one-byte values each; reading those by
     slices is a hundred times faster than field by field.
     """
-    count, rest = divmod(len(content), 3)
-    return rest == 0 and content[0::3] == b"\x0a" * count and content[1::3] == b"\x01" * count
+    count = len(content) // 3
+    return content[0::3] == b"\x0a" * count and content[1::3] == b"\x01" * count
 
 
 def _values(kind: int, wire: int, value: bytes | int) -> Feature:

@@ -1,0 +1,119 @@
+"""Where a training step's time goes: the whole step, its encoder alone, the literal oracle.
+
+All are measured in one run, in turn, so that their ratios hold even where seconds do not.
+"""
+
+import importlib.util
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from dtis_core import datasets
+from dtis_core.config import load_preset
+from dtis_core.errors import DtisError
+from dtis_core.runs import commit, device_name
+from dtis_core.trainer import Trainer
+from dtis_core.training import check_device
+
+ORACLE = Path(__file__).resolve().parent.parent / "tests" / "oracle.py"
+WARM_UP = 2  # calls before timing
+
+
+def timed(function: Callable[[], object], device: torch.device) -> float:
+    """Return the seconds of one call, with the device's queue empty before and after."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    function()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def encoder_alone(trainer: Trainer) -> Callable[[], object]:
+    """Return a call that runs the encoder forward and backward as often as a step does."""
+    config, encoder = trainer.config.model, trainer.model.predictor.encoder
+    residual = config.looks == "residual"
+    images = trainer.batch()
+    inputs = torch.cat([images, images], dim=1) if residual else images
+    inputs = inputs.contiguous(memory_format=torch.channels_last)
+    passes = config.layers if residual else 1
+
+    def call() -> None:
+        encoder.zero_grad(set_to_none=True)
+        for _ in range(passes):
+            encoder(inputs).sum().backward()
+
+    return call
+
+
+def literal_step(trainer: Trainer) -> Callable[[], object] | None:
+    """Return a call that computes the loss and gradients by the tests' loops; None without them."""
+    if not ORACLE.is_file():
+        return None
+    spec = importlib.util.spec_from_file_location("oracle", ORACLE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    images = trainer.batch()
+    noise = trainer.model.draw_noise(trainer.noise)
+    return lambda: module.oracle_loss(trainer.model, images, noise)[0].backward()
+
+
+def bench(preset: str, seconds: float = 20.0, device: str = "cpu") -> dict:
+    """Return median seconds of a step, its encoder and the oracle, and their ratios.
+
+    Step and encoder alternate for `seconds`; the oracle is slow and runs twice, the first time to
+    warm up. Raises DtisError for an unknown preset or a time that is not positive.
+    """
+    if not seconds > 0:
+        raise DtisError(f"--seconds: must be above 0, found {seconds}")
+    config = load_preset(preset)
+    data = datasets.load(config.data.name, "train", min(config.data.count or 2048, 2048))
+    trainer = Trainer(config, data.images, seed=0, device=check_device(device))
+    # Any step of the run's later part: sprites learn, all transformations are on.
+    trainer.step = trainer.length // 2
+    encoder, literal = encoder_alone(trainer), literal_step(trainer)
+    times: dict[str, list[float]] = {"step": [], "encoder": []}
+    begun = time.perf_counter()
+    for turn in range(10_000):
+        pair = timed(trainer.train_step, trainer.device), timed(encoder, trainer.device)
+        if turn >= WARM_UP:
+            times["step"].append(pair[0])
+            times["encoder"].append(pair[1])
+        if turn > WARM_UP and time.perf_counter() - begun > seconds:
+            break
+    step, alone = median(times["step"]), median(times["encoder"])
+    result = {
+        "preset": config.preset,
+        "batch_size": config.training.batch_size,
+        "device": device_name(trainer.device),
+        "commit": commit(),
+        "turns": len(times["step"]),
+        "step_seconds": step,
+        "encoder_seconds": alone,
+        "step_over_encoder": step / alone,
+        "images_per_second": config.training.batch_size / step,
+    }
+    if literal:
+        timed(literal, trainer.device)
+        oracle = timed(literal, trainer.device)
+        result |= {"oracle_seconds": oracle, "oracle_over_step": oracle / step}
+    return result
+
+
+def print_bench(result: dict, as_json: bool) -> None:
+    """Print a measurement as JSON or for a person."""
+    if as_json:
+        print(json.dumps(result))
+        return
+    print(f"{result['preset']}, batch {result['batch_size']}, {result['device']}")
+    print(f"training step        {result['step_seconds']:8.3f} s")
+    print(f"its encoder alone    {result['encoder_seconds']:8.3f} s")
+    print(f"step / encoder       {result['step_over_encoder']:8.2f}")
+    if "oracle_seconds" in result:
+        print(f"literal oracle       {result['oracle_seconds']:8.3f} s")
+        print(f"oracle / step        {result['oracle_over_step']:8.1f}")

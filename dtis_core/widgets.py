@@ -1,0 +1,414 @@
+"""Widgets over pure functions: values go in, one picture comes out.
+
+`explore(render, controls)` shows what a function `render(**values) -> uint8 array` makes of its
+sliders, `SceneEditor` edits the objects of decomposed images (Fig. 4 of the paper), and
+`TrainingMonitor` lets one watch a training run and stop it.
+
+A tick encodes one array as PNG and puts the bytes into one image widget, in place: matplotlib draws
+nothing and no encoder runs. JupyterLab handles ticks on a thread of their own, also while a cell
+runs; so a `render` must keep to its arguments, and above all away from pyplot's shared state.
+
+What is displayed holds a plain PNG beside the widget: where there is no kernel or no front end for
+widgets, as on a page that shows a stored notebook, one sees that picture instead of an empty box.
+"""
+
+import html
+import io
+import os
+import time
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+
+import ipywidgets as widgets
+import numpy as np
+import torch
+from IPython.display import DisplayHandle, display
+from jaxtyping import UInt8
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from dtis_core.errors import DtisError
+from dtis_core.figures import (
+    channels_last,
+    decomposition_rows,
+    over_checkerboard,
+    show_curves,
+    show_sprites,
+)
+from dtis_core.scene import Run, Scene
+from dtis_core.trainer import Trainer
+
+Render = Callable[..., np.ndarray]
+DEPTHS = {"as found": {}, "to the front": {"to_front": True}, "to the back": {"to_back": True}}
+LABELS = {"description_width": "9em"}
+PINK = "#ff66b3"
+WIDE = {"width": "30em", "max_width": "100%"}
+GAP = 8  # pixels between pictures
+
+
+def is_live() -> bool:
+    """Say whether someone may be watching: a Jupyter server runs this kernel, not a batch command.
+
+    Servers name a session's notebook in `JPY_SESSION_NAME`; `dtis figures` and the tests set
+    `DTIS_FIGURES`.
+    """
+    return "JPY_SESSION_NAME" in os.environ and "DTIS_FIGURES" not in os.environ
+
+
+def as_bytes(picture: np.ndarray) -> UInt8[np.ndarray, "..."]:
+    """Return values in [0, 1], any shape, as 0..255."""
+    return (np.clip(picture, 0, 1) * 255).round().astype(np.uint8)
+
+
+def enlarge(picture: np.ndarray, zoom: int) -> np.ndarray:
+    """Repeat each pixel of (h, w) or (h, w, C) `zoom` x `zoom` times."""
+    return picture.repeat(zoom, axis=0).repeat(zoom, axis=1)
+
+
+def png_bytes(picture: np.ndarray) -> bytes:
+    """Encode a picture, uint8 (h, w), (h, w, 3) or (h, w, 4), as PNG. DtisError for others."""
+    array = np.asarray(picture)
+    if (
+        array.dtype != np.uint8
+        or array.ndim not in (2, 3)
+        or array.shape[2:] not in ((), (3,), (4,))
+    ):
+        raise DtisError(
+            "picture: expected uint8 (h, w), (h, w, 3) or (h, w, 4), "
+            f"found {array.dtype} {array.shape}; as_bytes() turns [0, 1] into uint8"
+        )
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def captioned(
+    pictures: Mapping[str, np.ndarray], zoom: int = 1
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Put pictures, uint8 (h, w, 3), side by side on white, enlarged, each below its name."""
+    font = ImageFont.load_default(13)
+    tiles = []
+    for name, picture in pictures.items():
+        large = enlarge(picture, zoom)
+        width = max(large.shape[1], round(font.getlength(name)))
+        tile = Image.new("RGB", (width, large.shape[0] + 20), "white")
+        ImageDraw.Draw(tile).text((0, 0), name, fill="#333333", font=font)
+        tile.paste(Image.fromarray(large), (0, 20))
+        tiles.append(np.asarray(tile))
+    return joined(tiles, axis=1)
+
+
+def joined(
+    pictures: list[UInt8[np.ndarray, "_ _ 3"]], axis: int
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Put pictures below (axis 0) or beside (axis 1) one another, filled up with white."""
+    across = max(picture.shape[1 - axis] for picture in pictures)
+    filled = []
+    for index, picture in enumerate(pictures):
+        after = [0, 0]
+        after[1 - axis] = across - picture.shape[1 - axis]
+        after[axis] = GAP * (index < len(pictures) - 1)
+        filled.append(np.pad(picture, [*((0, n) for n in after), (0, 0)], constant_values=255))
+    return np.concatenate(filled, axis=axis)
+
+
+def make_control(name: str, values: object) -> widgets.ValueWidget:
+    """Make a labelled widget from the values that it may take.
+
+    (low, high, start) is a slider, of whole numbers where all three are; a list is a menu that
+    starts with its first entry; True or False is a box to tick; a widget stays as it is. Raises
+    DtisError for anything else.
+    """
+    label = {"description": name.replace("_", " "), "style": LABELS, "layout": WIDE}
+    if isinstance(values, widgets.ValueWidget):
+        return values
+    if isinstance(values, bool):
+        return widgets.Checkbox(value=values, **label)
+    if isinstance(values, list) and values:
+        return widgets.Dropdown(options=values, **label)
+    if isinstance(values, tuple) and len(values) == 3:
+        low, high, start = values
+        if low <= start <= high and low < high:
+            if all(isinstance(value, int) for value in values):
+                return widgets.IntSlider(start, low, high, **label)
+            return widgets.FloatSlider(start, min=low, max=high, step=(high - low) / 100, **label)
+    raise DtisError(
+        f"control '{name}': found {values!r}; give (low, high, start) with low <= start <= high, "
+        "a list of choices, True or False, or a widget"
+    )
+
+
+class ImagePanel(widgets.VBox):
+    """Controls, a reset button and below them the picture `render(**values)`.
+
+    An error in `render` is shown as text in the picture's place.
+    """
+
+    def __init__(self, render: Render, controls: dict[str, widgets.ValueWidget]):
+        self.render, self.controls = render, controls
+        self.starts = {name: control.value for name, control in controls.items()}
+        self.held = False  # while several values are set at once
+        self.image = widgets.Image(
+            format="png", layout={"max_width": "100%", "align_self": "start"}
+        )
+        self.message = widgets.HTML()
+        self.button = widgets.Button(
+            description="Reset", icon="undo", tooltip="Set all controls back to their start"
+        )
+        super().__init__([*controls.values(), self.button, self.message, self.image])
+        self.refresh()
+        self.button.on_click(lambda _: self.reset())
+        for control in controls.values():
+            control.observe(self._changed, "value")
+
+    @property
+    def values(self) -> dict[str, object]:
+        """The controls' values by name."""
+        return {name: control.value for name, control in self.controls.items()}
+
+    def set(self, **values: object) -> None:
+        """Set some controls at once, and render once."""
+        self.held = True
+        try:
+            for name, value in values.items():
+                self.controls[name].value = value
+        finally:
+            self.held = False
+        self.refresh()
+
+    def reset(self) -> None:
+        """Set all controls back to their start."""
+        self.set(**self.starts)
+
+    def refresh(self) -> None:
+        """Render the picture for the present values."""
+        try:
+            self.image.value = png_bytes(self.render(**self.values))
+            self.message.value = ""
+        except Exception as error:  # any: a handler's error would vanish into the server's log
+            self.image.value = b""
+            text = html.escape(f"{type(error).__name__}: {error}")
+            self.message.value = f'<pre role="alert" style="color: #A00000">{text}</pre>'
+
+    def _changed(self, change: dict) -> None:
+        if not self.held:
+            self.refresh()
+
+    def _repr_mimebundle_(self, **options: object) -> dict:
+        """Return the widget's view, and beside it what shows without a kernel."""
+        state = ", ".join(f"{name} = {value}" for name, value in self.values.items())
+        bundle = super()._repr_mimebundle_(**options) | {"text/plain": f"picture at {state}"}
+        if self.image.value:
+            bundle["image/png"] = b64encode(self.image.value).decode()
+        return bundle
+
+
+def explore(render: Render, controls: Mapping[str, object], zoom: int = 1) -> ImagePanel:
+    """Return a panel that shows `render(**values)`, a uint8 picture, for its controls' values.
+
+    `controls` are named as the function's arguments; see `make_control` for what they may be.
+    Sliders take the arrow keys once they have the focus. Raises DtisError for a wrong control.
+    """
+    made = {name: make_control(name, values) for name, values in controls.items()}
+    return ImagePanel(lambda **values: enlarge(render(**values), zoom), made)
+
+
+class SceneEditor(ImagePanel):
+    """Edit the objects of decomposed images with sliders, after Fig. 4 of the paper.
+
+    Images, uint8 (B, H, W, 3) or float (B, 3, H, W) in [0, 1], are decomposed once, here; edits go
+    through `Scene.edit`. All layers keep their edits until reset, which undoes those of the image.
+    Controls of what the model cannot change are left out.
+    """
+
+    def __init__(self, run: Run, images: np.ndarray | Tensor, zoom: int = 5):
+        self.zoom = zoom
+        self.scenes = [run.decompose(images[i : i + 1]) for i in range(len(images))]
+        inputs = np.asarray(images)
+        self.inputs = inputs if inputs.dtype == np.uint8 else as_bytes(channels_last(inputs))
+        self.edits: dict[tuple[int, int], dict] = {}  # by image and layer
+        L, K = run.config.model.layers, run.config.model.sprites
+        picker = {"description": "colour", "style": LABELS, "layout": WIDE}
+        controls = {
+            "image": (0, len(images) - 1, 0) if len(images) > 1 else [0],
+            "layer": (1, L, 1) if L > 1 else [1],
+            "sprite": (0, K, int(self.scenes[0].sprite_index[0, 0])),
+            "depth": list(DEPTHS),
+        }
+        if self._can(colour=(1.0, 1.0, 1.0)):
+            controls |= {"recolour": False, "colour": widgets.ColorPicker(value=PINK, **picker)}
+        if self._can(shift=(0.1, 0.1)):
+            controls |= {"right": (-0.5, 0.5, 0.0), "down": (-0.5, 0.5, 0.0)}
+        if self._can(scale=1.1):
+            controls["scale"] = (0.5, 2.0, 1.0)
+        super().__init__(
+            self._compare, {name: make_control(name, values) for name, values in controls.items()}
+        )
+
+    def edited(self, image: int) -> Scene:
+        """Return the scene of one image under the edits of all its layers."""
+        scene = self.scenes[image]
+        for (of, layer), values in self.edits.items():
+            if of == image:
+                scene = scene.edit(
+                    layer,
+                    sprite=values["sprite"],
+                    colour=to_rgb(values["colour"]) if values.get("recolour") else None,
+                    shift=(values.get("right", 0.0), values.get("down", 0.0)),
+                    scale=values.get("scale", 1.0),
+                    **DEPTHS[values["depth"]],
+                )
+        return scene
+
+    def reset(self) -> None:
+        """Undo all edits of the present image."""
+        image = self.values["image"]
+        self.edits = {key: edit for key, edit in self.edits.items() if key[0] != image}
+        self._load()
+
+    def _can(self, **edit: object) -> bool:
+        """Say whether the model's layers can be edited so."""
+        try:
+            self.scenes[0].edit(1, **edit)
+        except DtisError:
+            return False
+        return True
+
+    def _compare(self, image: int, layer: int, **edit: object) -> np.ndarray:
+        """Note the layer's edit; draw input, reconstruction, edited scene and edited layer."""
+        self.edits[image, layer] = edit
+        scene = self.edited(image)
+        rgba = torch.cat([scene.layers, scene.alphas], dim=2)[0, layer - 1]  # (C + 1, H, W)
+        found, edited = (x.reconstruction[0].cpu() for x in (self.scenes[image], scene))
+        pictures = {
+            "input": self.inputs[image],
+            "reconstruction": as_bytes(channels_last(found)),
+            "edited": as_bytes(channels_last(edited)),
+            f"layer {layer}, edited": as_bytes(over_checkerboard(rgba.cpu())),
+        }
+        return captioned(pictures, self.zoom)
+
+    def _load(self) -> None:
+        """Show the present layer's edits in the controls."""
+        image, layer = self.values["image"], self.values["layer"]
+        start = self.starts | {"sprite": int(self.scenes[image].sprite_index[0, layer - 1])}
+        edit = start | self.edits.get((image, layer), {})
+        self.set(**edit | {"image": image, "layer": layer})
+
+    def _changed(self, change: dict) -> None:
+        if not self.held and change["owner"] in (self.controls["image"], self.controls["layer"]):
+            self._load()
+        else:
+            super()._changed(change)
+
+
+class Frame:
+    """A PNG with a line of text for where pictures do not show."""
+
+    def __init__(self, picture: np.ndarray, text: str):
+        self.png, self.text = png_bytes(picture), text
+
+    def _repr_png_(self) -> bytes:
+        return self.png
+
+    def __repr__(self) -> str:
+        """Return the text."""
+        return self.text
+
+
+class TrainingMonitor:
+    """Watch a run: `train(config, out, watcher=TrainingMonitor(minutes=3), quiet=True)`.
+
+    One picture, replaced in place: the loss, the sprites and some decompositions of the present
+    model. Below it a line of progress, and a button that stops the run as cleanly as its end does.
+    The button works while the cell runs where the front end sends clicks to subshells, as
+    JupyterLab does; elsewhere interrupt the kernel, which leaves a usable run folder, too.
+
+    `minutes` stops the run by itself; None lets it run to its end. A batch run stores the last
+    picture. The picture is drawn every `every` seconds, or less often where that would take more
+    than a tenth of the time.
+    """
+
+    def __init__(self, minutes: float | None = None, examples: int = 4, every: float = 3.0):
+        self.minutes, self.examples, self.every = minutes, examples, every
+        self.stopping = False
+        self.button = widgets.Button(
+            description="Stop", icon="stop", tooltip="Stop training and keep the model"
+        )
+        self.button.on_click(lambda _: self.stop())
+        self.progress = widgets.Label("training starts")
+        self.frame = DisplayHandle()
+        self.steps: list[int] = []  # at which the losses were logged
+        self.started = self.drawn = 0.0  # times, once training has begun
+        self.pause = every  # seconds between pictures
+
+    def stop(self) -> None:
+        """Let the run stop at its next logged step."""
+        self.stopping = True
+        self.button.disabled = True
+        self.progress.value = "stopping"
+
+    def __call__(self, trainer: Trainer, losses: list[float]) -> bool:
+        """Show the state of a run; return whether it shall stop. This is `training.Watcher`."""
+        now = time.monotonic()
+        first = not self.steps
+        self.steps.append(trainer.step)
+        if first:
+            self.started = now
+        over = self.minutes is not None and now - self.started >= 60 * self.minutes
+        last = self.stopping or over or trainer.step >= trainer.length
+        self.progress.value = self._line(trainer, losses[-1], now, last)
+        if first:
+            self.frame.display(self._frame(trainer, losses))
+            display(widgets.HBox([self.button, self.progress]))
+        elif last or now - self.drawn >= self.pause:
+            self.frame.update(self._frame(trainer, losses))
+        if last:
+            self.button.disabled = True
+        return self.stopping or over
+
+    def _line(self, trainer: Trainer, loss: float, now: float, last: bool) -> str:
+        """Say in words how far the run is, how fast it goes and what is left."""
+        text = f"step {trainer.step} of {trainer.length}, loss {loss:.4f}"
+        done, seconds = trainer.step - self.steps[0], now - self.started
+        if done:
+            text += f", {done * trainer.config.training.batch_size / seconds:.0f} images/s"
+        if last:
+            return f"{text}, stopped after {seconds:.0f} s"
+        limits = [(trainer.length - trainer.step) * seconds / done] if done else []
+        if self.minutes is not None:
+            limits.append(60 * self.minutes - seconds)
+        if limits:
+            minutes, seconds = divmod(round(min(limits)), 60)
+            text += f", {minutes} min {seconds} s left"
+        return text
+
+    def _frame(self, trainer: Trainer, losses: list[float]) -> Frame:
+        """Draw the run, and find out how long the next picture can wait."""
+        before = time.monotonic()
+        frame = Frame(self.picture(trainer, losses), self.progress.value)
+        self.drawn = time.monotonic()
+        self.pause = max(self.every, 10 * (self.drawn - before))
+        return frame
+
+    @torch.no_grad()
+    def picture(self, trainer: Trainer, losses: list[float]) -> UInt8[np.ndarray, "height width 3"]:
+        """Draw loss and sprites, and beside them how the first training images decompose."""
+        images = trainer.images[: self.examples]
+        model = trainer.model.eval()
+        scene = Scene(model, model(images.permute(0, 3, 1, 2).float() / 255))
+        curve = show_curves({"": (self.steps, losses)}, "training step", "loss, Eq. (5)", log=True)
+        sprites = show_sprites(model.sprites.canvases().clamp(0, 1).cpu())
+        rows = decomposition_rows(scene, images.cpu().numpy(), self.examples)
+        left = joined([as_array(curve), as_array(sprites)], axis=0)
+        return joined([left, as_array(rows)], axis=1)
+
+
+def as_array(figure: Figure) -> UInt8[np.ndarray, "height width 3"]:
+    """Draw a matplotlib figure, whatever the backend, into an array."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
