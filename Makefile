@@ -6,7 +6,7 @@ BIN := .venv/bin
 # The interpreters to make .venv with, best first, unless one is named: `make setup PYTHON=...`.
 PYTHONS := $(or $(PYTHON),python3.11 python3 python3.12 python3.13)
 
-NBVAL := --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg --nbval-cell-timeout 300
+NBVAL := --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg --nbval-cell-timeout 300 --nbval-kernel-startup-timeout 120
 
 # A user's own settings must not reach the tests and the notebooks: another kernel, another backend.
 unexport PYTHONPATH PYTHONHOME JUPYTER_PATH MPLBACKEND
@@ -33,7 +33,7 @@ setup: .venv/installed ## make .venv and install the project there (instant when
 	@touch $@
 
 workbook: setup ## train a first model in minutes, then execute every notebook: the place to start
-	$(BIN)/dtis train tetrominoes --out runs/quickstart --seed 0 --seconds 180 --overwrite
+	$(BIN)/dtis train tetrominoes/quick --out runs/quickstart --overwrite
 	$(BIN)/dtis figures --profile quick
 	@echo "Made: a model in runs/quickstart, the notebooks' figures and their executed copies in figures/."
 	@echo "Look at: figures/index.html in a browser; then $(BIN)/jupyter lab notebooks/ to play with them."
@@ -52,5 +52,5 @@ test: setup ## check the style, run the tests, and compare every notebook with i
 
 clean: ## remove .venv, figures/, caches and runs/quickstart; your other runs and data/ stay
 	rm -rf .venv build runs/quickstart *.egg-info .pytest_cache .ruff_cache .hypothesis
-	find figures -mindepth 1 -maxdepth 1 ! -name readme -exec rm -rf {} +
+	[ ! -d figures ] || find figures -mindepth 1 -maxdepth 1 ! -name readme -exec rm -rf {} +
 	find dtis_core tests notebooks -name __pycache__ -type d -prune -exec rm -rf {} +
