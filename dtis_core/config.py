@@ -66,6 +66,8 @@ class TrainingConfig:
     warm_up: float = 0  # rates rise linearly from 0
     frozen: float = 0  # sprites do not learn yet
     decay_at: list[float] = field(default_factory=list)  # rates times 0.1 there
+    appearance_late_rate: float | None = None  # the appearances' rate from `appearance_late` on
+    appearance_late: float = 0
     cosine_from: float | None = None  # rates fall to 0 along a half cosine from there to the end
     decay_sprites: bool = True  # False: the sprites' rates stay
     curriculum: dict[str, float] = field(default_factory=dict)  # transformation: when it joins

@@ -9,6 +9,7 @@ from torchvision.models import resnet18
 from dtis_core.errors import DtisError, suggest
 
 Features = Float[Tensor, "B F y x"]
+Smaller = Float[Tensor, "B G v u"]  # as many or more features, at the same or a lower resolution
 START_GAIN = 0.3  # of a plain block's residual branch; with zero the deep features wake up late
 
 
@@ -24,7 +25,7 @@ class CifarBlock(nn.Module):
         self.stride = stride
         self.extra = (outputs - inputs) // 2
 
-    def forward(self, x: Features) -> Features:
+    def forward(self, x: Features) -> Smaller:
         """Return features with `outputs` channels, `stride` times smaller."""
         y = torch.relu(self.norm1(self.convolution1(x)))
         y = self.norm2(self.convolution2(y))
@@ -72,7 +73,7 @@ class PlainBlock(nn.Module):
         same = inputs == outputs and stride == 1
         self.shortcut = nn.Identity() if same else nn.Conv2d(inputs, outputs, 1, stride)
 
-    def forward(self, x: Features) -> Features:
+    def forward(self, x: Features) -> Smaller:
         """Return features with `outputs` channels, `stride` times smaller."""
         y = self.convolution2(torch.relu(self.convolution1(torch.relu(x))))
         return self.shortcut(x) + self.gain * y

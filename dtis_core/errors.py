@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 
 class DtisError(Exception):
-    """A problem the user can mend. The message names the file or field, what was found, what to do."""
+    """A problem the user can mend: names the file or field, what was found and what to do."""
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

@@ -26,7 +26,7 @@ CLONE = Path(__file__).resolve().parents[1]
 HUES = ["#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#D55E00"]
 LEVELS = [0.0, 0.5, -0.35, 0.75]  # towards white, or towards black where negative
 INK, GREY, BEHIND = "#333333", "#8C8C8C", "#1C1C1C"
-CHECKS = 0.97, 0.84  # the two greys of the checkerboard that stands for transparency
+CHECKS = 0.98, 0.89  # the two greys of the checkerboard that stands for transparency
 TILE = 72  # pixels, about the side that small images are enlarged to
 GAP = 6  # pixels between tiles
 
@@ -86,7 +86,10 @@ def save(fig: Figure, name: str) -> list[Path]:
 
 
 def palette(count: int) -> Float[np.ndarray, "count 3"]:
-    """Return colours for objects or sprites 1..count: six hues, then lighter and darker ones."""
+    """Return colours for objects or sprites 1..count: six hues, then lighter and darker ones.
+
+    They repeat from the 25th on.
+    """
     colours = []
     for index in range(count):
         hue = np.array(to_rgb(HUES[index % len(HUES)]))
@@ -107,7 +110,7 @@ def channels_last(images: ArrayLike) -> Float[np.ndarray, "*lead h w C"]:
     return np.clip(np.moveaxis(np.asarray(images, dtype=float), -3, -1), 0, 1)
 
 
-def over_checkerboard(rgba: Float[ArrayLike, "*lead 4 h w"], square: int = 3) -> Pictures:
+def over_checkerboard(rgba: Float[ArrayLike, "*lead 4 h w"], square: int = 2) -> Pictures:
     """Lay RGBA images in [0, 1] over a light grey checkerboard, as in Fig. 1 of the paper."""
     picture = channels_last(rgba)
     rows, columns = np.indices(picture.shape[-3:-1]) // square
@@ -230,11 +233,10 @@ def decomposition_rows(scene: Scene, images: ArrayLike, n: int = 5) -> Figure:
     return show_tiles(np.concatenate(tiles, axis=1), titles, gap=2)
 
 
-def _sprites_of(sheet: Integer[np.ndarray, "h Kw 4"]) -> Float[np.ndarray, "K h w 3"]:
-    """Cut a snapshot of square sprites side by side into sprites on a checkerboard."""
-    h, width, _ = sheet.shape
-    sprites = sheet.reshape(h, width // h, h, 4).transpose(1, 3, 0, 2) / 255  # (K, 4, h, w)
-    return over_checkerboard(sprites)
+def sprites_of(snapshot: Integer[np.ndarray, "h Kw 4"]) -> Float[np.ndarray, "K 4 h h"]:
+    """Cut a run's snapshot, uint8 square sprites side by side, into RGBA sprites in [0, 1]."""
+    h, width, _ = snapshot.shape
+    return snapshot.reshape(h, width // h, h, 4).transpose(1, 3, 0, 2) / 255  # (K, 4, h, w)
 
 
 def evolution_strip(run: RunFolder, moments: int = 8) -> Figure:
@@ -245,7 +247,8 @@ def evolution_strip(run: RunFolder, moments: int = 8) -> Figure:
     snapshots = run.snapshots()
     spaced = np.geomspace(1, len(snapshots), min(moments, len(snapshots)))
     chosen = [snapshots[i - 1] for i in np.unique(spaced.round().astype(int))]
-    tiles = np.stack([enlarge(_sprites_of(sheet), 48) for _, sheet in chosen])  # (R, K, h, w, 3)
+    rows = [over_checkerboard(sprites_of(sheet)) for _, sheet in chosen]
+    tiles = enlarge(np.stack(rows), 48)  # (R, K, h, w, 3)
     return show_tiles(tiles, rows=[f"step {step}" for step, _ in chosen], gap=2)
 
 
@@ -259,7 +262,8 @@ def evolution_gif(run: RunFolder, path: Path, frames: int = 40, columns: int = 1
     pictures = []
     for index in chosen:
         step, sheet = snapshots[index]
-        picture = mosaic(in_rows(enlarge(_sprites_of(sheet), 48), columns), gap=4)
+        tiles = enlarge(over_checkerboard(sprites_of(sheet)), 48)
+        picture = mosaic(in_rows(tiles, columns), gap=4)
         bar = np.ones((10, picture.shape[1], 3))
         bar[-4:] = CHECKS[1]
         bar[-4:, : round(step / snapshots[-1][0] * picture.shape[1])] = to_rgb(HUES[4])

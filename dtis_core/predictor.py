@@ -60,7 +60,7 @@ class Pooling(nn.Module):
         self.size = features * side**2
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(side), nn.Flatten())
 
-    def forward(self, maps: Float[Tensor, "B F y x"]) -> tuple[Float[Tensor, "B L F"], None]:
+    def forward(self, maps: Float[Tensor, "B F y x"]) -> tuple[Float[Tensor, "B L G"], None]:
         """Return the features of each layer, and no position."""
         return self.pool(maps)[:, None].expand(-1, self.layers, -1), None
 

@@ -1,4 +1,4 @@
-"""Sprites and backgrounds: the learnable images, the soft clip and the mask noise (Sec. 3.1, C.2-3)."""
+"""Sprites and backgrounds: the learnable images, the soft clip, the mask noise (Sec. 3.1, C.2)."""
 
 import torch
 from jaxtyping import Float

@@ -52,7 +52,6 @@ class Trainer:
                     "name": name,
                     "params": [p for p in parameters if p.requires_grad and p.numel()],
                     "lr": rate,
-                    "base": rate,
                     "weight_decay": rates.weight_decay if name == "network" else 0.0,
                 }
                 for name, parameters, rate in groups
@@ -74,6 +73,15 @@ class Trainer:
     def length(self) -> int:
         """Steps of the whole run."""
         return self.in_steps(self.config.training.length)
+
+    def rate(self, group: str) -> float:
+        """Return the present rate of a group: network, appearance or mask."""
+        training = self.config.training
+        rate = getattr(training, f"{group}_rate")
+        late = training.appearance_late_rate
+        if group == "appearance" and late and self.step >= self.in_steps(training.appearance_late):
+            rate = late
+        return rate * self.rate_factor(group)
 
     def rate_factor(self, group: str) -> float:
         """Return what the schedule multiplies a group's rate with at the present step."""
@@ -130,7 +138,7 @@ class Trainer:
         self.noise.manual_seed(self.seed * 1_000_003 + self.step)
         noise = model.draw_noise(self.noise)
         for group in self.optimizer.param_groups:
-            group["lr"] = group["base"] * self.rate_factor(group["name"])
+            group["lr"] = self.rate(group["name"])
         loss, scene = model.loss(self.batch(), noise, self.selection_steps())
         value = loss.item()
         if not math.isfinite(value):

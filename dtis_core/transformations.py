@@ -27,7 +27,7 @@ class Canvas:
     """Images on their way through a sequence; leading axes broadcast (1 where shared).
 
     pixels (B, L, K, C+1, h, w): colours, then the mask. support (B, L, K, 1, h, w) in [0, 1].
-    gain, bias (B, L, K, C): the pending colour map `gain * colour + bias * support`, where not None.
+    gain, bias (B, L, K, C) or None: the pending colour map `gain * colour + bias * support`.
     """
 
     pixels: Float[Tensor, "B L K D h w"]
@@ -116,10 +116,10 @@ def resample_separably(
     """
     if rows.shape[2] > 1:
         return rows.unsqueeze(3) @ pixels @ columns.unsqueeze(3).mT
-    b, l, K, D, h, w = pixels.shape
+    b, layers, K, D, h, w = pixels.shape
     B, L, _, H, _ = rows.shape
-    side_by_side = pixels.permute(0, 1, 4, 2, 3, 5).reshape(b, l, h, K * D * w)
-    if b == l == 1:
+    side_by_side = pixels.permute(0, 1, 4, 2, 3, 5).reshape(b, layers, h, K * D * w)
+    if b == layers == 1:
         side_by_side = side_by_side[0, 0]  # (h, K D w)
     moved = rows[:, :, 0] @ side_by_side  # (B, L, H, K D w)
     moved = moved.reshape(B, L, H * K * D, w) @ columns[:, :, 0].mT  # (B, L, H K D, W)

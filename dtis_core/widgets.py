@@ -36,17 +36,15 @@ from dtis_core.figures import (
     decomposition_rows,
     over_checkerboard,
     show_curves,
-    show_sprites,
+    show_images,
 )
 from dtis_core.scene import Run, Scene
 from dtis_core.trainer import Trainer
 
-Render = Callable[..., np.ndarray]
+Picture = UInt8[np.ndarray, "height width 3"]
 DEPTHS = {"as found": {}, "to the front": {"to_front": True}, "to the back": {"to_back": True}}
-LABELS = {"description_width": "9em"}
-PINK = "#ff66b3"
-WIDE = {"width": "30em", "max_width": "100%"}
 GAP = 8  # pixels between pictures
+BACKDROP = 0.35  # the grey behind a sprite in training, against which white and black both show
 
 
 def is_live() -> bool:
@@ -58,75 +56,70 @@ def is_live() -> bool:
     return "JPY_SESSION_NAME" in os.environ and "DTIS_FIGURES" not in os.environ
 
 
-def as_bytes(picture: np.ndarray) -> UInt8[np.ndarray, "..."]:
+def as_bytes(values: np.ndarray) -> UInt8[np.ndarray, "..."]:
     """Return values in [0, 1], any shape, as 0..255."""
-    return (np.clip(picture, 0, 1) * 255).round().astype(np.uint8)
-
-
-def enlarge(picture: np.ndarray, zoom: int) -> np.ndarray:
-    """Repeat each pixel of (h, w) or (h, w, C) `zoom` x `zoom` times."""
-    return picture.repeat(zoom, axis=0).repeat(zoom, axis=1)
+    return (np.clip(values, 0, 1) * 255).round().astype(np.uint8)
 
 
 def png_bytes(picture: np.ndarray) -> bytes:
-    """Encode a picture, uint8 (h, w), (h, w, 3) or (h, w, 4), as PNG. DtisError for others."""
+    """Encode uint8 (h, w), (h, w, 3) or (h, w, 4) as PNG. Raises DtisError for anything else."""
     array = np.asarray(picture)
     if (
         array.dtype != np.uint8
         or array.ndim not in (2, 3)
-        or array.shape[2:] not in ((), (3,), (4,))
+        or array.shape[2:] not in {(), (3,), (4,)}
     ):
         raise DtisError(
             "picture: expected uint8 (h, w), (h, w, 3) or (h, w, 4), "
-            f"found {array.dtype} {array.shape}; as_bytes() turns [0, 1] into uint8"
+            f"found {array.dtype} {array.shape}; as_bytes() turns values in [0, 1] into uint8"
         )
     buffer = io.BytesIO()
     Image.fromarray(array).save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def captioned(
-    pictures: Mapping[str, np.ndarray], zoom: int = 1
-) -> UInt8[np.ndarray, "height width 3"]:
-    """Put pictures, uint8 (h, w, 3), side by side on white, enlarged, each below its name."""
-    font = ImageFont.load_default(13)
-    tiles = []
-    for name, picture in pictures.items():
-        large = enlarge(picture, zoom)
-        width = max(large.shape[1], round(font.getlength(name)))
-        tile = Image.new("RGB", (width, large.shape[0] + 20), "white")
-        ImageDraw.Draw(tile).text((0, 0), name, fill="#333333", font=font)
-        tile.paste(Image.fromarray(large), (0, 20))
-        tiles.append(np.asarray(tile))
-    return joined(tiles, axis=1)
-
-
-def joined(
-    pictures: list[UInt8[np.ndarray, "_ _ 3"]], axis: int
-) -> UInt8[np.ndarray, "height width 3"]:
-    """Put pictures below (axis 0) or beside (axis 1) one another, filled up with white."""
+def joined(pictures: list[np.ndarray], axis: int) -> Picture:
+    """Put uint8 (h, w, 3) below (axis 0) or beside (axis 1) one another, filled up with white."""
     across = max(picture.shape[1 - axis] for picture in pictures)
     filled = []
     for index, picture in enumerate(pictures):
-        after = [0, 0]
-        after[1 - axis] = across - picture.shape[1 - axis]
-        after[axis] = GAP * (index < len(pictures) - 1)
-        filled.append(np.pad(picture, [*((0, n) for n in after), (0, 0)], constant_values=255))
+        after = [(0, 0)] * 3
+        after[1 - axis] = (0, across - picture.shape[1 - axis])
+        after[axis] = (0, GAP * (index < len(pictures) - 1))
+        filled.append(np.pad(picture, after, constant_values=255))
     return np.concatenate(filled, axis=axis)
+
+
+def captioned(pictures: Mapping[str, np.ndarray], zoom: int = 1) -> Picture:
+    """Put pictures, uint8 (h, w, 3), side by side, `zoom` times larger, each below its name."""
+    font = ImageFont.load_default(13)
+    tiles = []
+    for name, picture in pictures.items():
+        picture = picture.repeat(zoom, axis=0).repeat(zoom, axis=1)
+        width = max(picture.shape[1], round(font.getlength(name)))
+        tile = Image.new("RGB", (width, 20 + len(picture)), "white")
+        ImageDraw.Draw(tile).text((0, 0), name, fill="#333333", font=font)
+        tile.paste(Image.fromarray(picture), (0, 20))
+        tiles.append(np.asarray(tile))
+    return joined(tiles, axis=1)
 
 
 def make_control(name: str, values: object) -> widgets.ValueWidget:
     """Make a labelled widget from the values that it may take.
 
     (low, high, start) is a slider, of whole numbers where all three are; a list is a menu that
-    starts with its first entry; True or False is a box to tick; a widget stays as it is. Raises
-    DtisError for anything else.
+    starts with its first entry; True or False is a box to tick; a colour's name or "#rrggbb" is
+    a colour picker. Raises DtisError for anything else.
     """
-    label = {"description": name.replace("_", " "), "style": LABELS, "layout": WIDE}
-    if isinstance(values, widgets.ValueWidget):
-        return values
+    label = {
+        "description": name.replace("_", " "),
+        "style": {"description_width": "9em"},
+        "layout": {"width": "30em", "max_width": "100%"},
+    }
     if isinstance(values, bool):
         return widgets.Checkbox(value=values, **label)
+    if isinstance(values, str):
+        return widgets.ColorPicker(value=values, **label)
     if isinstance(values, list) and values:
         return widgets.Dropdown(options=values, **label)
     if isinstance(values, tuple) and len(values) == 3:
@@ -137,7 +130,7 @@ def make_control(name: str, values: object) -> widgets.ValueWidget:
             return widgets.FloatSlider(start, min=low, max=high, step=(high - low) / 100, **label)
     raise DtisError(
         f"control '{name}': found {values!r}; give (low, high, start) with low <= start <= high, "
-        "a list of choices, True or False, or a widget"
+        "a list of choices, a colour, or True or False"
     )
 
 
@@ -147,21 +140,20 @@ class ImagePanel(widgets.VBox):
     An error in `render` is shown as text in the picture's place.
     """
 
-    def __init__(self, render: Render, controls: dict[str, widgets.ValueWidget]):
-        self.render, self.controls = render, controls
-        self.starts = {name: control.value for name, control in controls.items()}
+    def __init__(self, render: Callable[..., np.ndarray], controls: Mapping[str, object]):
+        self.render = render
+        self.controls = {name: make_control(name, values) for name, values in controls.items()}
+        self.starts = self.values
         self.held = False  # while several values are set at once
-        self.image = widgets.Image(
-            format="png", layout={"max_width": "100%", "align_self": "start"}
-        )
+        self.image = widgets.Image(layout={"max_width": "100%", "align_self": "flex-start"})
         self.message = widgets.HTML()
         self.button = widgets.Button(
-            description="Reset", icon="undo", tooltip="Set all controls back to their start"
+            description="Reset", icon="undo", tooltip="Set the controls back to their start"
         )
-        super().__init__([*controls.values(), self.button, self.message, self.image])
+        super().__init__([*self.controls.values(), self.button, self.message, self.image])
         self.refresh()
         self.button.on_click(lambda _: self.reset())
-        for control in controls.values():
+        for control in self.controls.values():
             control.observe(self._changed, "value")
 
     @property
@@ -186,12 +178,11 @@ class ImagePanel(widgets.VBox):
     def refresh(self) -> None:
         """Render the picture for the present values."""
         try:
-            self.image.value = png_bytes(self.render(**self.values))
-            self.message.value = ""
+            self.image.value, self.message.value = png_bytes(self.render(**self.values)), ""
         except Exception as error:  # any: a handler's error would vanish into the server's log
-            self.image.value = b""
             text = html.escape(f"{type(error).__name__}: {error}")
             self.message.value = f'<pre role="alert" style="color: #A00000">{text}</pre>'
+            self.image.value = b""
 
     def _changed(self, change: dict) -> None:
         if not self.held:
@@ -206,14 +197,19 @@ class ImagePanel(widgets.VBox):
         return bundle
 
 
-def explore(render: Render, controls: Mapping[str, object], zoom: int = 1) -> ImagePanel:
-    """Return a panel that shows `render(**values)`, a uint8 picture, for its controls' values.
+def explore(
+    render: Callable[..., np.ndarray], controls: Mapping[str, object], zoom: int = 1
+) -> ImagePanel:
+    """Return a panel with `render(**values)`, a uint8 picture, `zoom` times larger.
 
     `controls` are named as the function's arguments; see `make_control` for what they may be.
     Sliders take the arrow keys once they have the focus. Raises DtisError for a wrong control.
     """
-    made = {name: make_control(name, values) for name, values in controls.items()}
-    return ImagePanel(lambda **values: enlarge(render(**values), zoom), made)
+
+    def enlarged(**values: object) -> np.ndarray:
+        return np.asarray(render(**values)).repeat(zoom, axis=0).repeat(zoom, axis=1)
+
+    return ImagePanel(enlarged, controls)
 
 
 class SceneEditor(ImagePanel):
@@ -231,7 +227,6 @@ class SceneEditor(ImagePanel):
         self.inputs = inputs if inputs.dtype == np.uint8 else as_bytes(channels_last(inputs))
         self.edits: dict[tuple[int, int], dict] = {}  # by image and layer
         L, K = run.config.model.layers, run.config.model.sprites
-        picker = {"description": "colour", "style": LABELS, "layout": WIDE}
         controls = {
             "image": (0, len(images) - 1, 0) if len(images) > 1 else [0],
             "layer": (1, L, 1) if L > 1 else [1],
@@ -239,14 +234,12 @@ class SceneEditor(ImagePanel):
             "depth": list(DEPTHS),
         }
         if self._can(colour=(1.0, 1.0, 1.0)):
-            controls |= {"recolour": False, "colour": widgets.ColorPicker(value=PINK, **picker)}
+            controls |= {"recolour": False, "colour": "#ff66b3"}
         if self._can(shift=(0.1, 0.1)):
             controls |= {"right": (-0.5, 0.5, 0.0), "down": (-0.5, 0.5, 0.0)}
         if self._can(scale=1.1):
             controls["scale"] = (0.5, 2.0, 1.0)
-        super().__init__(
-            self._compare, {name: make_control(name, values) for name, values in controls.items()}
-        )
+        super().__init__(self._compare, controls)
 
     def edited(self, image: int) -> Scene:
         """Return the scene of one image under the edits of all its layers."""
@@ -277,12 +270,12 @@ class SceneEditor(ImagePanel):
             return False
         return True
 
-    def _compare(self, image: int, layer: int, **edit: object) -> np.ndarray:
+    def _compare(self, image: int, layer: int, **edit: object) -> Picture:
         """Note the layer's edit; draw input, reconstruction, edited scene and edited layer."""
         self.edits[image, layer] = edit
         scene = self.edited(image)
-        rgba = torch.cat([scene.layers, scene.alphas], dim=2)[0, layer - 1]  # (C + 1, H, W)
         found, edited = (x.reconstruction[0].cpu() for x in (self.scenes[image], scene))
+        rgba = torch.cat([scene.layers, scene.alphas], dim=2)[0, layer - 1]  # (C + 1, H, W)
         pictures = {
             "input": self.inputs[image],
             "reconstruction": as_bytes(channels_last(found)),
@@ -294,8 +287,8 @@ class SceneEditor(ImagePanel):
     def _load(self) -> None:
         """Show the present layer's edits in the controls."""
         image, layer = self.values["image"], self.values["layer"]
-        start = self.starts | {"sprite": int(self.scenes[image].sprite_index[0, layer - 1])}
-        edit = start | self.edits.get((image, layer), {})
+        found = {"sprite": int(self.scenes[image].sprite_index[0, layer - 1])}
+        edit = self.starts | found | self.edits.get((image, layer), {})
         self.set(**edit | {"image": image, "layer": layer})
 
     def _changed(self, change: dict) -> None:
@@ -306,7 +299,7 @@ class SceneEditor(ImagePanel):
 
 
 class Frame:
-    """A PNG with a line of text for where pictures do not show."""
+    """A picture with a line of text for where pictures do not show."""
 
     def __init__(self, picture: np.ndarray, text: str):
         self.png, self.text = png_bytes(picture), text
@@ -327,9 +320,9 @@ class TrainingMonitor:
     The button works while the cell runs where the front end sends clicks to subshells, as
     JupyterLab does; elsewhere interrupt the kernel, which leaves a usable run folder, too.
 
-    `minutes` stops the run by itself; None lets it run to its end. A batch run stores the last
-    picture. The picture is drawn every `every` seconds, or less often where that would take more
-    than a tenth of the time.
+    `minutes` ends the run; None lets it train to its own end. The picture is drawn every `every`
+    seconds, or less often where that would take more than a tenth of the time. A batch run stores
+    the last one.
     """
 
     def __init__(self, minutes: float | None = None, examples: int = 4, every: float = 3.0):
@@ -342,8 +335,7 @@ class TrainingMonitor:
         self.progress = widgets.Label("training starts")
         self.frame = DisplayHandle()
         self.steps: list[int] = []  # at which the losses were logged
-        self.started = self.drawn = 0.0  # times, once training has begun
-        self.pause = every  # seconds between pictures
+        self.started = self.redraw = 0.0  # times: of the first call, and of the next picture
 
     def stop(self) -> None:
         """Let the run stop at its next logged step."""
@@ -354,60 +346,51 @@ class TrainingMonitor:
     def __call__(self, trainer: Trainer, losses: list[float]) -> bool:
         """Show the state of a run; return whether it shall stop. This is `training.Watcher`."""
         now = time.monotonic()
-        first = not self.steps
         self.steps.append(trainer.step)
-        if first:
-            self.started = now
+        first = len(self.steps) == 1
+        self.started = now if first else self.started
         over = self.minutes is not None and now - self.started >= 60 * self.minutes
         last = self.stopping or over or trainer.step >= trainer.length
-        self.progress.value = self._line(trainer, losses[-1], now, last)
+        self.progress.value = self._line(trainer, losses[-1], now - self.started, last)
+        if first or last or now >= self.redraw:
+            frame = Frame(self.picture(trainer, losses), self.progress.value)
+            (self.frame.display if first else self.frame.update)(frame)
+            drawn = time.monotonic()
+            self.redraw = drawn + max(self.every, 10 * (drawn - now))
         if first:
-            self.frame.display(self._frame(trainer, losses))
             display(widgets.HBox([self.button, self.progress]))
-        elif last or now - self.drawn >= self.pause:
-            self.frame.update(self._frame(trainer, losses))
-        if last:
-            self.button.disabled = True
+        self.button.disabled = last
         return self.stopping or over
 
-    def _line(self, trainer: Trainer, loss: float, now: float, last: bool) -> str:
-        """Say in words how far the run is, how fast it goes and what is left."""
+    def _line(self, trainer: Trainer, loss: float, seconds: float, last: bool) -> str:
+        """Say how far the run is, how fast it goes and how long it will take."""
         text = f"step {trainer.step} of {trainer.length}, loss {loss:.4f}"
-        done, seconds = trainer.step - self.steps[0], now - self.started
+        done = trainer.step - self.steps[0]
+        left = float("inf") if self.minutes is None else 60 * self.minutes - seconds
         if done:
             text += f", {done * trainer.config.training.batch_size / seconds:.0f} images/s"
+            left = min(left, (trainer.length - trainer.step) * seconds / done)
         if last:
             return f"{text}, stopped after {seconds:.0f} s"
-        limits = [(trainer.length - trainer.step) * seconds / done] if done else []
-        if self.minutes is not None:
-            limits.append(60 * self.minutes - seconds)
-        if limits:
-            minutes, seconds = divmod(round(min(limits)), 60)
-            text += f", {minutes} min {seconds} s left"
-        return text
-
-    def _frame(self, trainer: Trainer, losses: list[float]) -> Frame:
-        """Draw the run, and find out how long the next picture can wait."""
-        before = time.monotonic()
-        frame = Frame(self.picture(trainer, losses), self.progress.value)
-        self.drawn = time.monotonic()
-        self.pause = max(self.every, 10 * (self.drawn - before))
-        return frame
+        return f"{text}, {left // 60:.0f} min {left % 60:.0f} s left" if left < 1e9 else text
 
     @torch.no_grad()
-    def picture(self, trainer: Trainer, losses: list[float]) -> UInt8[np.ndarray, "height width 3"]:
-        """Draw loss and sprites, and beside them how the first training images decompose."""
+    def picture(self, trainer: Trainer, losses: list[float]) -> Picture:
+        """Draw the loss, how the first training images decompose, and all sprites."""
         images = trainer.images[: self.examples]
         model = trainer.model.eval()
         scene = Scene(model, model(images.permute(0, 3, 1, 2).float() / 255))
-        curve = show_curves({"": (self.steps, losses)}, "training step", "loss, Eq. (5)", log=True)
-        sprites = show_sprites(model.sprites.canvases().clamp(0, 1).cpu())
+        curve = show_curves(
+            {"": (self.steps[-len(losses) :], losses)}, "training step", "loss, Eq. (5)", log=True
+        )
         rows = decomposition_rows(scene, images.cpu().numpy(), self.examples)
-        left = joined([as_array(curve), as_array(sprites)], axis=0)
-        return joined([left, as_array(rows)], axis=1)
+        colour, mask = model.sprites.canvases().clamp(0, 1).cpu().tensor_split([-1], dim=1)
+        sprites = show_images(mask * colour + (1 - mask) * BACKDROP)
+        above = joined([as_array(curve), as_array(rows)], axis=1)
+        return joined([above, as_array(sprites)], axis=0)
 
 
-def as_array(figure: Figure) -> UInt8[np.ndarray, "height width 3"]:
+def as_array(figure: Figure) -> Picture:
     """Draw a matplotlib figure, whatever the backend, into an array."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
