@@ -39,11 +39,12 @@ def is_compared(cell):
     return not tags(cell) & UNCOMPARED and "# NBVAL_" not in cell.source
 
 
-def text_outputs(cell):
-    printed = [output.text for output in cell.outputs if output.output_type == "stream"]
-    return printed + [
-        output.data.get("text/plain", "") for output in cell.outputs if "data" in output
-    ]
+def printed(cell):
+    """Yield the text that a cell printed or returned, but for matplotlib's names of figures."""
+    for output in cell.outputs:
+        text = output.get("text") or output.get("data", {}).get("text/plain", "")
+        if not text.startswith("<Figure size"):
+            yield text
 
 
 def strings(node):
@@ -80,6 +81,11 @@ def test_cells_are_short_and_helpers_few(code):
     assert len(helpers) <= 2
 
 
+def test_no_cell_hides_its_output_by_a_semicolon(code):
+    # nbval runs cells outside IPython's history, where the semicolon has no effect.
+    assert not [cell.source for cell in code if cell.source.rstrip().endswith(";")]
+
+
 def test_is_stored_as_it_ran_from_top_to_bottom(code):
     counts = [cell.execution_count for cell in code]
     errors = [o for cell in code for o in cell.outputs if o.output_type == "error"]
@@ -88,7 +94,7 @@ def test_is_stored_as_it_ran_from_top_to_bottom(code):
 
 
 def test_stores_a_number_that_nbval_compares(code):
-    compared = [text for cell in code if is_compared(cell) for text in text_outputs(cell)]
+    compared = [text for cell in code if is_compared(cell) for text in printed(cell)]
     assert any(re.search(r"\d", text) for text in compared)
 
 

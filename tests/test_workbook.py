@@ -14,7 +14,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from dtis_core import workbook_notebook
 from dtis_core.errors import DtisError
-from dtis_core.workbook import parse_settings, run_workbook
+from dtis_core.workbook import parse_assignments, run_workbook
 
 DRAW = """\
 import os
@@ -83,10 +83,11 @@ def notebooks(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def output(notebooks):
-    """The output folder after all four have been run, two at a time."""
+    """The output folder after all four have been run, the one that hangs for 3 s."""
     output = notebooks[0].parents[1] / "figures"
-    settings = {"rate": 1e-05}
-    assert run_workbook(notebooks, jobs=2, parameters=settings, timeout=12, output=output) == 1
+    parameters, rest = {"rate": 1e-05}, ["02", "01", "04"]
+    assert run_workbook(notebooks, only=rest, jobs=2, parameters=parameters, output=output) == 1
+    assert run_workbook(notebooks, only=["03"], timeout=3, output=output) == 1
     return output
 
 
@@ -103,7 +104,7 @@ def test_each_notebook_ends_in_a_state_of_its_own(output):
 def test_a_failure_is_explained(output):
     assert manifest(output)["02_fails"]["error"] == "ZeroDivisionError: division by zero"
     assert "total / 0" in (output / "logs" / "02_fails.txt").read_text()
-    assert manifest(output)["03_hangs"]["error"].endswith("after the timeout of 12 s")
+    assert manifest(output)["03_hangs"]["error"].endswith("after the timeout of 3 s")
     assert not (output / "notebooks" / "02_fails.ipynb").exists()
     executed = nbformat.read(output / "logs" / "02_fails.ipynb", as_version=4)
     assert any(o.output_type == "error" for c in executed.cells for o in c.get("outputs", []))
@@ -139,15 +140,19 @@ def test_the_index_links_what_exists_and_nothing_outside(output):
     assert "division by zero" in page and "Title of 04_plain" in page
 
 
-def test_a_second_run_skips_and_a_forced_one_makes_equal_bytes(notebooks, output, capsys):
+def test_a_second_run_skips_and_one_made_again_has_equal_bytes(notebooks, output, capsys):
+    def run(*only, **options):
+        rate = {"rate": 1e-05} if "01" in only else {}
+        assert run_workbook(notebooks, only=[*only], parameters=rate, output=output, **options) == 0
+        return capsys.readouterr().out.count("up to date")
+
     before, record = files(output), manifest(output)["01_draws"]
-    good = {"only": ["01", "04_plain"], "parameters": {"rate": 1e-05}, "output": output}
-    assert run_workbook(notebooks, **good) == 0
-    assert capsys.readouterr().out.count("up to date") == 2
+    assert run("01", "04") == 2
     assert manifest(output)["01_draws"] == record
-    assert run_workbook(notebooks, **good, force=True) == 0
+    (output / "line.png").write_text("touched")
+    assert run("01", "04") == 1
+    assert run("04", force=True) == 0
     assert files(output) == before
-    assert manifest(output)["01_draws"]["seconds"] != record["seconds"]
 
 
 def test_what_a_result_comes_from_decides_what_is_up_to_date(notebooks, clone):
@@ -169,18 +174,13 @@ def test_what_a_result_comes_from_decides_what_is_up_to_date(notebooks, clone):
     assert first != inputs(profile="quick")
 
 
-def test_a_changed_output_is_made_again_and_a_dropped_one_removed(tmp_path, capsys):
+def test_a_figure_that_is_no_longer_made_is_removed(tmp_path):
     draw = "import os, pathlib\nfolder = pathlib.Path(os.environ['DTIS_FIGURES'])\n"
     book = write(tmp_path / "01_draws.ipynb", draw + "(folder / 'old.png').write_text('1')")
     assert run_workbook([book], output=tmp_path / "figures") == 0
-    (tmp_path / "figures" / "old.png").write_text("touched")
     write(book, draw + "(folder / 'new.png').write_text('1')")
     assert run_workbook([book], output=tmp_path / "figures") == 0
     assert set(files(tmp_path / "figures")) == {"new.png", "notebooks/01_draws.ipynb"}
-    (tmp_path / "figures" / "new.png").write_text("touched")
-    assert run_workbook([book], output=tmp_path / "figures") == 0
-    assert (tmp_path / "figures" / "new.png").read_text() == "1"
-    assert "up to date" not in capsys.readouterr().out
 
 
 def test_two_notebooks_cannot_make_one_file(tmp_path):
@@ -205,7 +205,7 @@ def test_an_interrupt_stops_the_kernels_and_leaves_nothing_half_written(tmp_path
     )
     wait_until(lambda: pid.exists() and pid.read_text())
     runner.send_signal(signal.SIGINT)
-    printed, _ = runner.communicate(timeout=30)
+    printed, _ = runner.communicate(timeout=120)
     assert runner.returncode == 130
     assert "not run: 02_hangs" in printed
     assert {name: r["status"] for name, r in manifest(tmp_path / "figures").items()} == {
@@ -215,7 +215,7 @@ def test_an_interrupt_stops_the_kernels_and_leaves_nothing_half_written(tmp_path
     wait_until(lambda: not is_alive(int(pid.read_text())))
 
 
-def wait_until(condition, seconds=30):
+def wait_until(condition, seconds=120):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited too long"
@@ -251,13 +251,15 @@ def test_unreadable_files_are_named(tmp_path, output, notebooks):
         run_workbook([broken], output=tmp_path)
     with pytest.raises(DtisError, match="02_missing.ipynb: no such notebook"):
         run_workbook([tmp_path / "02_missing.ipynb"], output=tmp_path)
-    (tmp_path / "manifest.json").write_text("[]")
+    (tmp_path / "manifest.json").write_text("{}")
     with pytest.raises(DtisError, match="manifest.json: not a manifest"):
         run_workbook(notebooks, output=tmp_path)
 
 
-def test_settings_are_yaml_scalars():
-    parsed = parse_settings(["steps=5", "rate=1e-3", "name=tetrominoes", "compiled=true", "none="])
+def test_assignments_are_yaml_scalars():
+    parsed = parse_assignments(
+        ["steps=5", "rate=1e-3", "name=tetrominoes", "compiled=true", "none="]
+    )
     assert parsed == {
         "steps": 5,
         "rate": 0.001,
@@ -267,7 +269,7 @@ def test_settings_are_yaml_scalars():
     }
 
 
-@pytest.mark.parametrize("setting", ["steps", "=5", "a b=1", "a=[1"])
-def test_a_setting_that_cannot_be_read_is_refused(setting):
+@pytest.mark.parametrize("word", ["steps", "=5", "a b=1", "a=[1", "a=[1, 2]", "a=2026-01-01"])
+def test_an_assignment_that_cannot_be_read_is_refused(word):
     with pytest.raises(DtisError, match="--set"):
-        parse_settings([setting])
+        parse_assignments([word])

@@ -25,8 +25,9 @@ BEVEL = np.array(
 )
 TILE = len(BEVEL)
 
-# Shape ids 1..19 of the official factors. Ids 1, 4 and 8 do not occur in the ten official images
-# at hand; the three shapes left over go to the id among whose neighbours they belong.
+# Shape ids 1..19 of the official factors: I (1-2), lying and standing L and J (3-6, 7-10), Z and S
+# (11-14), T (15-18), O. Ids 1, 4 and 8 do not occur in the ten official images that were at hand;
+# the three shapes left over go where this order puts them.
 SHAPES = [
     "####", "#/#/#/#",
     "###/#..", "#../###", "..#/###", "###/..#",

@@ -1,0 +1,368 @@
+"""Eqs. (1), (2), (3), (5) and Algorithm 1 of the paper, transcribed with loops.
+
+Slow on purpose, and independent of how dtis composes, renders and selects: from a model it takes
+the settings, the sprites and the predictor. Resampling gathers four neighbours a pixel, colours are
+applied where they stand in the sequence, and every candidate is composed anew from all layers.
+
+An image on its way through a sequence is (C + 2, h, w): colours, mask, and the sprite's frame of
+ones, which says where mask noise and colour offsets apply.
+"""
+
+import itertools
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+SLOPE = 0.01  # of the soft clip, outside [0, 1]
+
+
+# Eqs. (1) and (2)
+
+
+class Layer(NamedTuple):
+    """One layer: transparency (1, H, W) and appearance (C, H, W)."""
+
+    alpha: Tensor
+    colour: Tensor
+
+
+def composed_recursively(layers: list[Layer]) -> Tensor:
+    """Eq. (1)."""
+    c = torch.zeros_like(layers[0].colour)
+    for layer in layers:
+        c = layer.alpha * layer.colour + (1 - layer.alpha) * c
+    return c
+
+
+def composed(layers: list[Layer], delta: list[list]) -> Tensor:
+    """Eq. (2); delta[j][i] says how much layer j hides layer i."""
+    c = torch.zeros_like(layers[0].colour)
+    for i, layer in enumerate(layers):
+        visible = torch.ones_like(layer.alpha)
+        for j, other in enumerate(layers):
+            visible = visible * (1 - delta[j][i] * other.alpha)
+        c = c + visible * layer.alpha * layer.colour
+    return c
+
+
+# Eq. (3): the transformations, each from its definition. A grid says where the output pixel at
+# (x, y) reads; `rx` and `ry` are how many times larger the output is than the image read.
+
+
+def positioned(p: Tensor, x: Tensor, y: Tensor, rx: float, ry: float):
+    """3 parameters: log-scale and translation; the frame fills 1 / (exp(s) + 1) of the image."""
+    zoom = p[0].exp() + 1
+    return zoom * (x - p[1].tanh()), zoom * (y - p[2].tanh())
+
+
+def placed(p: Tensor, x: Tensor, y: Tensor, rx: float, ry: float):
+    """3 parameters as `positioned`, shown at 2^tanh(s) times the sprite's own size."""
+    shown = 2 ** p[0].tanh()
+    return (x - p[1].tanh()) * rx / shown, (y - p[2].tanh()) * ry / shown
+
+
+def translated(p: Tensor, x: Tensor, y: Tensor, rx: float, ry: float):
+    """2 parameters: translation, at the sprite's own size."""
+    return (x - p[0].tanh()) * rx, (y - p[1].tanh()) * ry
+
+
+def similar(p: Tensor, x: Tensor, y: Tensor, rx: float, ry: float):
+    """4 parameters: angle, log-scale and offset."""
+    cos, sin = (-p[1]).exp() * p[0].cos(), (-p[1]).exp() * p[0].sin()
+    return cos * x + sin * y - p[2], cos * y - sin * x - p[3]
+
+
+def affine(p: Tensor, x: Tensor, y: Tensor, rx: float, ry: float):
+    """6 parameters, added to the identity."""
+    return (1 + p[0]) * x + p[1] * y + p[2], p[3] * x + (1 + p[4]) * y + p[5]
+
+
+def projected(p: Tensor, x: Tensor, y: Tensor, rx: float, ry: float):
+    """8 parameters, added to the identity; points near the horizon stay in front of it."""
+    u, v = affine(p[:6], x, y, rx, ry)
+    depth = (p[6] * x + p[7] * y + 1).clamp(min=0.1)
+    return u / depth, v / depth
+
+
+def splined(p: Tensor, x: Tensor, y: Tensor, rx: float, ry: float):
+    """32 parameters: displacements of 4 x 4 control points, between them a thin-plate spline."""
+    side = (-1, -1 / 3, 1 / 3, 1)
+    control = [(cx, cy) for cy in side for cx in side]
+    n = len(control)
+
+    def influences(x: Tensor, y: Tensor) -> list[Tensor]:
+        distances = [((x - cx) ** 2 + (y - cy) ** 2).sqrt() for cx, cy in control]
+        kernel = [d**2 * torch.log(d.clamp(min=1e-9)) for d in distances]
+        return [*kernel, torch.ones_like(x), x, y]
+
+    points = p.double().new_tensor(control)
+    top = torch.stack(influences(points[:, 0], points[:, 1]), dim=1)  # (n, n + 3)
+    system = torch.cat([top, torch.cat([top[:, n:].T, top.new_zeros(3, 3)], dim=1)])
+    wanted = torch.cat([p.double().view(n, 2), top.new_zeros(3, 2)])
+    weights = torch.linalg.solve(system, wanted)  # (n + 3, 2)
+    parts = list(zip(influences(x.double(), y.double()), weights, strict=True))
+    dx, dy = (sum(influence * weight[axis] for influence, weight in parts) for axis in (0, 1))
+    return (x + dx).to(p.dtype), (y + dy).to(p.dtype)
+
+
+GRIDS = {
+    "position": (3, positioned),
+    "placement": (3, placed),
+    "translation": (2, translated),
+    "similarity": (4, similar),
+    "affine": (6, affine),
+    "projective": (8, projected),
+    "tps": (32, splined),
+}
+COLOURS = ("tint", "colour")
+
+
+def centres(count: int, like: Tensor) -> Tensor:
+    """Pixel centres of a side, the side being [-1, 1]."""
+    return like.new_tensor([(i + 0.5) * 2 / count - 1 for i in range(count)])
+
+
+def sampled(image: Tensor, x: Tensor, y: Tensor, border: bool) -> Tensor:
+    """Read an image (D, h, w) at points (H, W) in [-1, 1]: bilinear, outside zero or the border."""
+    h, w = image.shape[-2:]
+    column, row = ((x + 1) * w - 1) / 2, ((y + 1) * h - 1) / 2
+    if border:
+        column, row = column.clamp(0, w - 1), row.clamp(0, h - 1)
+    left, top = column.detach().floor(), row.detach().floor()
+    result = 0
+    for i, share_y in ((top, top + 1 - row), (top + 1, row - top)):
+        for j, share_x in ((left, left + 1 - column), (left + 1, column - left)):
+            inside = (i >= 0) & (i < h) & (j >= 0) & (j < w)
+            neighbour = image[:, i.clamp(0, h - 1).long(), j.clamp(0, w - 1).long()]
+            result = result + neighbour * (share_x * share_y * inside)
+    return result
+
+
+def dilated(image: Tensor, p: Tensor) -> Tensor:
+    """1 + 49 parameters: a weighted mean of 7 x 7 neighbours that leans to the large or small."""
+    content, frame = image[:-1], image[-1:]
+    h, w = image.shape[-2:]
+    padded = torch.nn.functional.pad(content, (3, 3, 3, 3))
+    total = above = 0
+    for index, (i, j) in enumerate(itertools.product(range(7), repeat=2)):
+        share = (p[1 + index] + (index == 24)).clamp(0, 1)
+        neighbour = padded[:, i : i + h, j : j + w]
+        weight = share * torch.exp(p[0] * neighbour)
+        total, above = total + weight, above + weight * neighbour
+    return torch.cat([above / total.clamp(min=1e-6), frame])
+
+
+def transformed(image, names, parameters, active, resize_to, border=False) -> Tensor:
+    """Apply a sequence to one image (C + 2, h, w); the last spatial module may resize it."""
+    C, start = len(image) - 2, 0
+    for position, name in enumerate(names):
+        left_out = active is not None and name not in active
+        p = parameters[start:]
+        if name in COLOURS:
+            start += C * (1 + COLOURS.index(name))
+            if left_out:
+                continue
+            colour, mask, frame = image[:C], image[C : C + 1], image[C + 1 :]
+            colour = (1 + p[:C, None, None]) * colour
+            if name == "colour":
+                colour = colour + p[C : 2 * C, None, None] * frame
+            image = torch.cat([colour, mask, frame])
+        elif name == "morphological":
+            start += 50
+            image = image if left_out else dilated(image, p)
+        else:
+            h, w = H, W = image.shape[-2:]
+            if resize_to and all(later in COLOURS for later in names[position + 1 :]):
+                H, W = resize_to
+            count, grid = GRIDS[name]
+            start += count
+            if left_out and (H, W) == (h, w):
+                continue
+            p = p * 0 if left_out else p
+            y, x = torch.meshgrid(centres(H, p), centres(W, p), indexing="ij")
+            read_x, read_y = grid(p[:count], x, y, W / w, H / h)
+            image = sampled(image, read_x, read_y, border)
+    return image
+
+
+# C.2: how raw values become layers
+
+
+def soft_clip(x: Tensor) -> Tensor:
+    """Identity on [0, 1], slope 0.01 outside."""
+    return torch.where(x < 0, SLOPE * x, torch.where(x > 1, 1 + SLOPE * (x - 1), x))
+
+
+def sprite_layer(model, k: int, layer: Tensor, sprite: Tensor, noise: Tensor | None) -> Layer:
+    """Sprite k of 0..K, 0 the empty one, under its layer's and its own parameters: Eq. (3)."""
+    config, active, size = model.config, model.active, tuple(model.config.image_size)
+    if k == 0:
+        nothing = model.sprites.masks.new_zeros(config.channels, *size)
+        return Layer(nothing[:1], nothing)
+    mask = model.sprites.masks[k - 1]
+    image = [soft_clip(model.sprites.appearances[k - 1]), mask, torch.ones_like(mask)]
+    in_layer = set(config.layer_transformations) - set(COLOURS)
+    names, to = config.sprite_transformations, None if in_layer else size
+    image = transformed(torch.cat(image), names, sprite, active, to)
+    image = transformed(image, config.layer_transformations, layer, active, size)
+    colour, mask, frame = image[:-2], image[-2:-1], image[-1:]
+    if noise is not None:
+        mask = mask + noise[k - 1] * frame
+    return Layer(soft_clip(mask) if model.training else mask.clamp(0, 1), colour)
+
+
+def background_layer(model, n: int, parameters: Tensor) -> Layer:
+    """Background n, from 0, under its parameters: without transparency."""
+    appearance = soft_clip(model.backgrounds.appearances[n])
+    image = torch.cat([appearance, torch.ones_like(appearance[:2])])
+    names, size = model.config.background_transformations, tuple(model.config.image_size)
+    image = transformed(image, names, parameters, model.active, size, border=True)
+    return Layer(torch.ones_like(image[:1]), image[:-2])
+
+
+# Eq. (5) and Algorithm 1
+
+
+class Oracle:
+    """Minimises Eq. (5) for a batch; the networks see the batch, all else one image at a time."""
+
+    def __init__(self, model, images: Tensor, noise: Tensor | None):
+        self.model, self.config, self.images, self.noise = model, model.config, images, noise
+        L, B = self.config.layers, len(images)
+        empty = sprite_layer(model, 0, None, None, None)
+        self.chosen = [[0] * L for _ in range(B)]
+        self.layers = [[empty] * L for _ in range(B)]
+        self.background = [0] * B
+        self.backdrops = [[] for _ in range(B)]  # each of one layer, where there are backgrounds
+        self.found = [None] * L  # each layer's parameters (B, P), (B, K, R) and features (B, F)
+        self.logits = None  # of the occlusions, (B, pairs)
+        if self.config.looks == "image":
+            self.prediction = model.predictor(images)
+            for i in range(L):
+                p = self.prediction
+                self.found[i] = p.layer[:, i], p.sprite[:, i], p.features[:, i]
+            self.read_occlusion()
+        elif self.config.backgrounds:
+            self.prediction = model.predictor(torch.cat([images, images * 0], dim=1))
+
+    def look(self, i: int) -> None:
+        """Predict layer i from the images beside what the other layers explain of them."""
+        empty = sprite_layer(self.model, 0, None, None, None)
+        rests = [composed(self.scene(b, i, empty), self.delta(b)) for b in range(len(self.images))]
+        look = self.model.predictor(torch.cat([self.images, torch.stack(rests).detach()], dim=1))
+        self.found[i] = look.layer[:, 0], look.sprite[:, 0], look.features[:, 0]
+
+    def read_occlusion(self) -> None:
+        """Predict the occlusions, where the model does."""
+        if self.config.occlusion == "predicted":
+            features = torch.stack([features for _, _, features in self.found], dim=1)
+            self.logits = self.model.predictor.occlusion_logits(features)
+
+    def delta(self, b: int) -> list[list]:
+        """Image b's occlusion matrix; in order of choice, if it is not predicted (yet)."""
+        L, training = self.config.layers, self.model.training
+        delta = [[float(j > i) for i in range(L)] for j in range(L)]
+        if self.logits is not None:
+            pairs = [(j, i) for j in range(L) for i in range(j)]
+            for (j, i), logit in zip(pairs, self.logits[b], strict=True):
+                hides = 1 / (1 + torch.exp(-logit))
+                delta[j][i] = hides if training else float(hides > 0.5)
+                delta[i][j] = 1 - hides if training else float(1 - hides > 0.5)
+        if self.config.backgrounds:
+            delta = [[0.0] * (L + 1)] + [[1.0, *row] for row in delta]
+        return delta
+
+    def candidate(self, b: int, i: int, k: int) -> Layer:
+        """Sprite k of 0..K as layer i of image b."""
+        layer, sprite, _ = self.found[i]
+        return sprite_layer(self.model, k, layer[b], sprite[b, k - 1], self.noise)
+
+    def backdrop(self, b: int, n: int) -> list[Layer]:
+        """Background n of image b, as the list of what lies below the objects."""
+        if not self.config.backgrounds:
+            return []
+        return [background_layer(self.model, n, self.prediction.background[b, n])]
+
+    def scene(self, b: int, i: int, instead: Layer) -> list[Layer]:
+        """All layers of image b, with layer i replaced."""
+        return self.backdrops[b] + self.layers[b][:i] + [instead] + self.layers[b][i + 1 :]
+
+    def error(self, b: int, layers: list[Layer], used: int) -> Tensor:
+        """What Eq. (5) minimises, with the error averaged over pixels and channels."""
+        c = composed(layers, self.delta(b))
+        return (self.images[b] - c).square().mean() + self.config.penalty * used
+
+    @property
+    def sprites(self) -> range:
+        """The sprites that a layer may choose from."""
+        return range(0 if self.config.empty_sprite else 1, self.config.sprites + 1)
+
+    @torch.no_grad()
+    def select_greedily(self, steps: int) -> None:
+        """Algorithm 1, with the best background first."""
+        for _ in range(steps):
+            for b in range(len(self.images)):
+                errors = {
+                    n: self.error(b, self.backdrop(b, n) + self.layers[b], 0)
+                    for n in range(self.config.backgrounds)
+                }
+                self.background[b] = min(errors, key=errors.get, default=0)
+                self.backdrops[b] = self.backdrop(b, self.background[b])
+            for i in range(self.config.layers):
+                if self.config.looks == "residual":
+                    with torch.enable_grad():
+                        self.look(i)
+                for b in range(len(self.images)):
+                    tried = {k: self.candidate(b, i, k) for k in self.sprites}
+                    errors = {
+                        k: self.error(b, self.scene(b, i, layer), int(k > 0))
+                        for k, layer in tried.items()
+                    }
+                    self.chosen[b][i] = k = min(errors, key=errors.get)
+                    self.layers[b][i] = tried[k]
+
+    @torch.no_grad()
+    def select_exhaustively(self) -> None:
+        """The minimum of Eq. (5) over all combinations."""
+        L, backgrounds = self.config.layers, range(max(1, self.config.backgrounds))
+        for b in range(len(self.images)):
+            below = [self.backdrop(b, n) for n in backgrounds]
+            tried = [{k: self.candidate(b, i, k) for k in self.sprites} for i in range(L)]
+            errors = {}
+            for n, *chosen in itertools.product(backgrounds, *[self.sprites] * L):
+                layers = below[n] + [tried[i][k] for i, k in enumerate(chosen)]
+                errors[n, *chosen] = self.error(b, layers, sum(k > 0 for k in chosen))
+            self.background[b], *self.chosen[b] = min(errors, key=errors.get)
+
+    def at_choice(self) -> tuple[Tensor, Tensor]:
+        """Return Eq. (5), averaged over images, and the reconstructions (B, C, H, W)."""
+        if self.config.looks == "residual":
+            self.read_occlusion()
+        errors, reconstructions = [], []
+        for b, chosen in enumerate(self.chosen):
+            layers = self.backdrop(b, self.background[b])
+            layers += [self.candidate(b, i, k) for i, k in enumerate(chosen)]
+            errors.append(self.error(b, layers, sum(k > 0 for k in chosen)))
+            reconstructions.append(composed(layers, self.delta(b)))
+        return torch.stack(errors).mean(), torch.stack(reconstructions)
+
+
+def oracle(model, images: Tensor, noise: Tensor | None = None, steps: int | None = None):
+    """Decompose images (B, C, H, W): return the loss, the choices and the reconstructions.
+
+    The choices are sprites (B, L), 0 the empty one, and backgrounds (B,). The loss has gradients
+    for the sprites, the backgrounds and the predictor; the selection needs none.
+    """
+    search = Oracle(model, images, noise)
+    if model.config.selection == "exhaustive":
+        search.select_exhaustively()
+    else:
+        search.select_greedily(steps or model.config.selection_steps)
+    loss, reconstructions = search.at_choice()
+    return loss, torch.tensor(search.chosen), torch.tensor(search.background), reconstructions
+
+
+def oracle_loss(model, images: Tensor, noise: Tensor | None = None, steps: int | None = None):
+    """Return the loss of Eq. (5), the chosen sprites (B, L) and the chosen backgrounds (B,)."""
+    return oracle(model, images, noise, steps)[:3]
