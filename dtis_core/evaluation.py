@@ -37,8 +37,8 @@ def evaluate(run: Run, data: SceneDataset, steps: int | None = None) -> dict:
     semantic = semantic_scores(
         data.semantic_masks(),
         scene.semantic_map.cpu().numpy(),
-        classes + 1,
-        run.config.model.sprites + 1,
+        classes,
+        run.config.model.sprites,
     )
     return {
         "data": data.name,
