@@ -22,6 +22,21 @@ def per_sprite_views(model: DTISprites) -> Iterator[tuple[Tensor, int]]:
         yield head.biases[-1], 2
 
 
+def sources(share: Float[Tensor, "K"], threshold: float) -> dict[int, int]:
+    """Return which sprite each too little used one restarts from: the most used one.
+
+    Each copy taken counts as half of its source's share. Several sprites restarted at once so
+    start from several sources, and no copy is too little used from the outset.
+    """
+    share = share.clone()
+    chosen = {}
+    for k in (share < threshold).nonzero().flatten().tolist():
+        best = int(share.argmax())
+        share[[best, k]] = share[best] / 2
+        chosen[k] = best
+    return chosen
+
+
 @torch.no_grad()
 def reassign(
     model: DTISprites,
@@ -34,13 +49,12 @@ def reassign(
     Its images, its branch of the predictor and their Adam moments become copies; the mask noise,
     drawn per sprite, lets the copies part. Returns the number of restarted sprites.
     """
-    unused = (share < threshold).nonzero().flatten()
-    best = int(share.argmax())
+    chosen = sources(share, threshold)
     for parameter, axis in per_sprite_views(model):
         state = optimizer.state.get(parameter, {})
         moments = [v for v in state.values() if torch.is_tensor(v) and v.shape == parameter.shape]
         for values in (parameter.data, *moments):
             split = values.unflatten(axis, (len(share), -1))  # sprites get an axis of their own
-            for k in unused.tolist():
-                split.select(axis, k).copy_(split.select(axis, best))
-    return len(unused)
+            for k, source in chosen.items():
+                split.select(axis, k).copy_(split.select(axis, source))
+    return len(chosen)
