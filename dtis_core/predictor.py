@@ -66,23 +66,50 @@ class Pooling(nn.Module):
 
 
 class Attention(nn.Module):
-    """One softmax map per layer: its mean is a position, its attended feature all the rest."""
+    """Softmax maps over the features: the mean of each is a position, what it attends the rest.
 
-    def __init__(self, features: int, layers: int, channels_in: int = 0):
+    One map per layer; or, where positions belong to single sprites, one per layer and sprite.
+    """
+
+    def __init__(self, features: int, layers: int, maps: int):
         super().__init__()
-        self.size = features
-        self.scores = nn.Conv2d(features, layers, 1)
+        self.size, self.layers = features, layers
+        self.scores = nn.Conv2d(features, layers * maps, 1)
 
     def forward(
-        self, maps: Float[Tensor, "B F y x"]
-    ) -> tuple[Float[Tensor, "B L F"], Float[Tensor, "B L 2"]]:
-        """Return the attended features and the mean position (x, y) in [-1, 1]."""
-        weights = self.scores(maps).flatten(2).softmax(dim=-1)  # (B, L, y x)
-        features = weights @ maps.flatten(2).mT  # (B, L, F)
-        weights = weights.unflatten(-1, maps.shape[-2:])  # (B, L, y, x)
-        y = weights.sum(3) @ pixel_centres(maps.shape[2], weights)  # (B, L)
-        x = weights.sum(2) @ pixel_centres(maps.shape[3], weights)
-        return features, torch.stack([x, y], dim=-1)
+        self, features: Float[Tensor, "B F y x"]
+    ) -> tuple[Float[Tensor, "B L F"], Float[Tensor, "B L m 2"]]:
+        """Return the attended features, averaged over maps, and positions (x, y) in [-1, 1]."""
+        height, width = features.shape[-2:]
+        weights = self.scores(features).flatten(2).softmax(dim=-1)  # (B, L m, y x)
+        weights = weights.unflatten(1, (self.layers, -1))  # (B, L, m, y x)
+        attended = weights.mean(dim=2) @ features.flatten(2).mT  # (B, L, F)
+        weights = weights.unflatten(-1, (height, width))  # (B, L, m, y, x)
+        y = weights.sum(4) @ pixel_centres(height, weights)  # (B, L, m)
+        x = weights.sum(3) @ pixel_centres(width, weights)
+        return attended, torch.stack([x, y], dim=-1)
+
+
+def translation_slice(sequence: Sequence) -> slice | None:
+    """Return where a sequence's parameters hold a translation (x, y), if it has one."""
+    for name, module in zip(sequence.names, sequence.modules, strict=True):
+        if hasattr(module, "translation"):
+            start = sequence.slices[name].start
+            return slice(start + module.translation.start, start + module.translation.stop)
+    return None
+
+
+def start_at(
+    parameters: Float[Tensor, "*lead P"],
+    where: slice | None,
+    position: Float[Tensor, "*lead 2"],
+) -> Float[Tensor, "*lead P"]:
+    """Add a position in [-1, 1] to the translation, which passes through tanh later."""
+    if where is None:
+        return parameters
+    shift = torch.atanh(position.clamp(-0.99, 0.99))
+    padding = (where.start, parameters.shape[-1] - where.stop)
+    return parameters + nn.functional.pad(shift, padding)
 
 
 class Predictor(nn.Module):
@@ -105,7 +132,8 @@ class Predictor(nn.Module):
         self.sprites, self.backgrounds, self.layers = sprites, backgrounds, layers
         self.encoder, width = build_encoder(encoder, channels)
         if head == "attention":
-            self.look = Attention(width, layers)
+            own = translation_slice(self.layer_sequence) is None
+            self.look = Attention(width, layers, maps=sprites if own else 1)
         else:
             self.look = Pooling(width, layers, pool)
         features = self.look.size
@@ -124,27 +152,19 @@ class Predictor(nn.Module):
         """Predict all parameters but the occlusions. Zero, that is identity, before training."""
         maps = self.encoder(images.contiguous(memory_format=torch.channels_last))
         features, position = self.look(maps)
-        layer = self.layer_head(features)
-        if position is not None:
-            layer = self._place(layer, position)
         B, L, _ = features.shape
+        layer = self.layer_head(features)
         sprite = self.sprite_head(features).view(B, L, self.sprites, self.sprite_sequence.size)
+        if position is not None:
+            at = translation_slice(self.layer_sequence)
+            if at is not None:
+                layer = start_at(layer, at, position[:, :, 0])
+            else:
+                sprite = start_at(sprite, translation_slice(self.sprite_sequence), position)
         shared = features[:, :1] if self.head == "pooled" else maps.mean(dim=(2, 3))[:, None]
         background = self.background_head(shared)
         background = background.view(B, self.backgrounds, self.background_sequence.size)
         return Prediction(layer, sprite, background, features)
-
-    def _place(self, layer: Float[Tensor, "B L P"], position: Float[Tensor, "B L 2"]):
-        """Add the attended position to the layer's translation, which passes through tanh later."""
-        for name, module in zip(
-            self.layer_sequence.names, self.layer_sequence.modules, strict=True
-        ):
-            if hasattr(module, "translation"):
-                start = self.layer_sequence.slices[name].start + module.translation.start
-                shift = torch.atanh(position.clamp(-0.99, 0.99))
-                after = layer.shape[-1] - start - 2
-                layer = layer + nn.functional.pad(shift, (start, after))
-        return layer
 
     def occlusion_logits(self, features: Float[Tensor, "B L F"]) -> Float[Tensor, "B pairs"]:
         """Return L(L-1)/2 logits: from the pooled features, or from each pair's attended ones."""
