@@ -63,6 +63,7 @@ class TrainingConfig:
     appearance_rate: float
     mask_rate: float
     weight_decay: float = 1e-6  # networks only
+    second_moment: float = 0.999  # Adam's beta_2
     warm_up: float = 0  # rates rise linearly from 0
     frozen: float = 0  # sprites do not learn yet
     decay_at: list[float] = field(default_factory=list)  # rates times 0.1 there

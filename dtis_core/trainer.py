@@ -56,6 +56,7 @@ class Trainer:
                 }
                 for name, parameters, rate in groups
             ],
+            betas=(0.9, rates.second_moment),
             fused=True,
         )
 
