@@ -108,8 +108,9 @@ class DTISprites(nn.Module):
         canvas = self.transform(
             self.sprites.canvases()[None, None], layer[:, None], sprite[:, None]
         )
-        alphas = self._mask(canvas, noise)[:, 0]
-        return alphas, canvas.colour[:, 0]
+        alphas, colours = self._mask(canvas, noise)[:, 0], canvas.colour[:, 0]
+        # What no transformation touches is still shared by all images.
+        return tuple(part.expand(len(layer), *part.shape[1:]) for part in (alphas, colours))
 
     def chosen_layers(
         self,
@@ -135,6 +136,8 @@ class DTISprites(nn.Module):
     def background_colours(self, parameters: Float[Tensor, "B N S"]) -> Float[Tensor, "B N C H W"]:
         """Render all backgrounds; beyond their border they repeat it."""
         canvases = self.backgrounds.canvases()[None, None]
+        if not canvases.shape[2]:
+            return canvases.new_zeros(len(parameters), 0, *self.backgrounds.appearances.shape[1:])
         canvas = Canvas(canvases, torch.ones_like(canvases[:, :, :1, :1]), padding="border")
         canvas = self.sequences[2](canvas, parameters.unsqueeze(1), self.active)
         colours = canvas.colour[:, 0]
@@ -215,10 +218,8 @@ class DTISprites(nn.Module):
 
         def taken(part: str) -> Tensor:
             """Gather what each layer's content was rendered from."""
-            every = torch.cat([getattr(look, part) for look in looks], dim=1)  # (B, T L, ...)
-            image = torch.arange(len(images), device=images.device)[:, None]
-            layer = torch.arange(L, device=images.device)
-            return every[image, selection.step * L + layer]
+            every = torch.cat([getattr(look, part) for look in looks], dim=1)  # (B, looks, ...)
+            return every[torch.arange(len(images), device=images.device)[:, None], selection.look]
 
         prediction = Prediction(taken("layer"), taken("sprite"), parameters, taken("features"))
         return prediction, selection

@@ -39,12 +39,12 @@ def candidate_errors(
 class Selection:
     """Chosen sprites (B, L), 0 the empty one, and chosen backgrounds (B,), all 0 without any.
 
-    `step` (B, L) is the iteration of Algorithm 1, from 0, that each layer's content comes from.
+    `look` (B, L) counts which call for candidates, from 0, each layer's content comes from.
     """
 
     sprites: Int[Tensor, "B L"]
     background: Int[Tensor, "B"]
-    step: Int[Tensor, "B L"]
+    look: Int[Tensor, "B L"]
 
 
 @torch.no_grad()
@@ -65,42 +65,58 @@ def greedy_selection(
     other layers. With backgrounds (N > 0) `occlusion` has them as layer 0, so M = L + 1, and the
     best one is chosen before the sprites. `penalty` is the lambda of Eq. (5) for an error averaged
     over pixels and channels. Without `empty`, the empty sprite is no candidate, though all layers
-    start empty. Candidates may differ from one iteration to the next; with `keep_better` a layer
-    then keeps what it holds where no new candidate is better, so the error never rises.
+    start empty.
+
+    `keep_better` is for candidates that depend on `rest`. Then a later iteration's choices stay
+    only in images whose loss they lower; and every other iteration empties two layers at a time,
+    for an object that two layers share is a minimum that no single change leaves.
     """
     B, N, C, H, W = backgrounds.shape
     below = min(N, 1)
     alphas = images.new_zeros(B, below + layers, 1, H, W)
     colours = images.new_zeros(B, below + layers, C, H, W)
     chosen = torch.zeros(B, layers, dtype=torch.long, device=images.device)
+    look = torch.zeros_like(chosen)
     background = torch.zeros(B, dtype=torch.long, device=images.device)
-    source = torch.zeros_like(chosen)
     image = torch.arange(B, device=images.device)
+    looks = 0
+
+    def loss() -> Float[Tensor, "B"]:
+        errors = (images - compose(alphas, colours, occlusion)).square().flatten(1).mean(dim=1)
+        return errors + penalty * (chosen > 0).sum(dim=1)
+
     for step in range(steps):
         if N:
             rest = rest_of_scene(alphas, colours, occlusion, 0)
             opaque = images.new_ones(B, N, 1, H, W)
             background = candidate_errors(images, rest, (opaque, backgrounds)).argmin(dim=1)
             alphas[:, 0], colours[:, 0] = 1, backgrounds[image, background]
-        for layer in range(layers):
-            rest = rest_of_scene(alphas, colours, occlusion, below + layer)
-            sprite_alphas, sprite_colours = candidates(layer, rest[0])
-            errors = candidate_errors(images, rest, (sprite_alphas, sprite_colours)) + penalty
-            best, k = errors.min(dim=1)
-            there = torch.ones_like(k)
-            if empty:
-                there = (best < (images - rest[0]).square().flatten(1).mean(dim=1)).long()
-            new = torch.ones_like(there, dtype=torch.bool)
+        pairs = keep_better and step > 0 and step % 2 == 0 and layers > 1
+        for first in range(layers):
+            block = [first, (first + 1) % layers] if pairs else [first]
             if keep_better and step:
-                place = slice(below + layer, below + layer + 1)
-                now = candidate_errors(images, rest, (alphas[:, place], colours[:, place]))[:, 0]
-                new = best < now + penalty * (chosen[:, layer] > 0)
-            where, k = image[new], k[new]
-            chosen[where, layer] = (k + 1) * there[new]
-            source[where, layer] = step
-            alphas[where, below + layer] = sprite_alphas[where, k] * there[new].view(-1, 1, 1, 1)
-            colours[where, below + layer] = sprite_colours[where, k]
-    return Selection(chosen, background, source)
+                former = [part.clone() for part in (alphas, colours, chosen, look)]
+                former_loss = loss()
+            alphas[:, [below + layer for layer in block]] = 0
+            chosen[:, block] = 0
+            for layer in block:
+                rest = rest_of_scene(alphas, colours, occlusion, below + layer)
+                sprite_alphas, sprite_colours = candidates(layer, rest[0])
+                errors = candidate_errors(images, rest, (sprite_alphas, sprite_colours)) + penalty
+                best, k = errors.min(dim=1)
+                there = torch.ones_like(k)
+                if empty:
+                    there = (best < (images - rest[0]).square().flatten(1).mean(dim=1)).long()
+                chosen[:, layer] = (k + 1) * there
+                look[:, layer] = looks
+                alphas[:, below + layer] = sprite_alphas[image, k] * there.view(B, 1, 1, 1)
+                colours[:, below + layer] = sprite_colours[image, k]
+                looks += 1
+            if keep_better and step:
+                back = loss() >= former_loss
+                for part, old in zip((alphas, colours, chosen, look), former, strict=True):
+                    part[back] = old[back]
+    return Selection(chosen, background, look)
 
 
 @torch.no_grad()

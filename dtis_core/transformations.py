@@ -31,7 +31,7 @@ class Canvas:
     """
 
     pixels: Float[Tensor, "B L K D h w"]
-    support: Float[Tensor, "B L K 1 h w"]
+    support: Float[Tensor, "#B #L #K 1 h w"]
     gain: Tensor | None = None
     bias: Tensor | None = None
     padding: str = "zeros"
@@ -94,12 +94,17 @@ def pixel_centres(count: int, like: Tensor) -> Float[Tensor, "n"]:
     return (torch.arange(count, dtype=like.dtype, device=like.device) * 2 + 1) / count - 1
 
 
-def hat_matrix(coordinates: Float[Tensor, "*lead n"], count: int) -> Float[Tensor, "*lead n count"]:
+def hat_matrix(
+    coordinates: Float[Tensor, "*lead n"], count: int, padding: str = "zeros"
+) -> Float[Tensor, "*lead n count"]:
     """Return bilinear weights: row i reads a line of `count` pixels at `coordinates[i]`.
 
-    Coordinates are in [-1, 1] of the line; beyond it the weights fade to zero.
+    Coordinates are in [-1, 1] of the line; beyond it the weights fade to zero, or for a padding
+    of "border" stay at the last pixel.
     """
     index = ((coordinates + 1) * count - 1) / 2
+    if padding == "border":
+        index = index.clamp(0, count - 1)
     pixels = torch.arange(count, dtype=index.dtype, device=index.device)
     return (1 - (index[..., None] - pixels).abs()).clamp(min=0)
 
@@ -108,8 +113,8 @@ def resample_separably(
     pixels: Float[Tensor, "b l K D h w"],
     rows: Float[Tensor, "B L k H h"],
     columns: Float[Tensor, "B L k W w"],
-) -> Float[Tensor, "B L K D H W"]:
-    """Return `rows @ pixels @ columns^T` for every canvas.
+) -> Float[Tensor, "B L N D H W"]:
+    """Return `rows @ pixels @ columns^T` for every canvas, N the larger of k and K.
 
     With weights shared by all sprites (k = 1) the sprites lie side by side in one large product
     per image and layer, and canvases shared by all images make the first product a single one.
@@ -161,8 +166,10 @@ class Position:
         h, w = canvas.pixels.shape[-2:]
         zoom_y, zoom_x = self.zoom(parameters[..., :1], (h, w), size)  # (B, L, k, 1)
         x, y = torch.tanh(parameters[..., 1:]).split(1, dim=-1)
-        rows = hat_matrix(zoom_y * (pixel_centres(size[0], x) - y), h)  # (B, L, k, H, h)
-        columns = hat_matrix(zoom_x * (pixel_centres(size[1], x) - x), w)
+        read_y = zoom_y * (pixel_centres(size[0], x) - y)  # (B, L, k, H)
+        read_x = zoom_x * (pixel_centres(size[1], x) - x)  # (B, L, k, W)
+        rows = hat_matrix(read_y, h, canvas.padding)  # (B, L, k, H, h)
+        columns = hat_matrix(read_x, w, canvas.padding)
         return replace(
             canvas,
             pixels=resample_separably(canvas.pixels, rows, columns),
