@@ -38,6 +38,7 @@ def score(name: str | Path, split: str, data_name: str | None) -> dict:
     """Score a run on a split and record it in the manifest of a run folder."""
     from dtis_core import datasets
     from dtis_core.evaluation import evaluate
+    from dtis_core.runs import commit
     from dtis_core.scene import load
 
     run = load(name)
@@ -46,6 +47,7 @@ def score(name: str | Path, split: str, data_name: str | None) -> dict:
     scores = {"run": str(name), "preset": run.config.preset, "split": split}
     scores |= evaluate(run, data)
     scores |= {k: run.manifest.get(k) for k in ("seed", "step", "commit", "device", "wall_seconds")}
+    scores["scored_by_commit"] = commit()
     if Path(name).exists():
         kept = run.manifest.get("scores", {})
         run.folder.update_manifest(scores=kept | {f"{wanted}/{split}": scores})
