@@ -13,13 +13,14 @@ from statistics import median
 import torch
 
 from dtis_core import datasets
-from dtis_core.config import load_preset
+from dtis_core.config import load_preset, preset_names
 from dtis_core.errors import DtisError
 from dtis_core.runs import commit, device_name
 from dtis_core.trainer import Trainer
 from dtis_core.training import check_device
 
 ORACLE = Path(__file__).resolve().parent.parent / "tests" / "oracle.py"
+FAMILIES = ("paper", "fast")
 WARM_UP = 2  # calls before timing
 
 
@@ -63,17 +64,27 @@ def literal_step(trainer: Trainer) -> Callable[[], object] | None:
     return lambda: module.oracle_loss(trainer.model, images, noise)[0].backward()
 
 
-def bench(preset: str, seconds: float = 20.0, device: str = "cpu") -> dict:
-    """Return median seconds of a step, its encoder and the oracle, and their ratios.
+def bench(name: str, seconds: float = 20.0, device: str = "cpu") -> list[dict]:
+    """Measure a preset; or for a data set's name, such as tetrominoes, all families of presets.
 
-    Step and encoder alternate for `seconds`; the oracle is slow and runs twice, the first time to
-    warm up. Raises DtisError for an unknown preset or a time that is not positive.
+    Raises DtisError for an unknown name or a time that is not positive.
     """
     if not seconds > 0:
         raise DtisError(f"--seconds: must be above 0, found {seconds}")
+    families = [preset for preset in FAMILIES if f"{name}/{preset}" in preset_names()]
+    names = [f"{name}/{family}" for family in families] or [name]
+    return [bench_preset(preset, seconds, check_device(device)) for preset in names]
+
+
+def bench_preset(preset: str, seconds: float, device: str) -> dict:
+    """Return median seconds of a step, its encoder and the oracle, and their ratios.
+
+    Step and encoder alternate for `seconds`; the oracle is slow and runs twice, the first time to
+    warm up.
+    """
     config = load_preset(preset)
     data = datasets.load(config.data.name, "train", min(config.data.count or 2048, 2048))
-    trainer = Trainer(config, data.images, seed=0, device=check_device(device))
+    trainer = Trainer(config, data.images, seed=0, device=device)
     # Any step of the run's later part: sprites learn, all transformations are on.
     trainer.step = trainer.length // 2
     encoder, literal = encoder_alone(trainer), literal_step(trainer)
@@ -105,11 +116,16 @@ def bench(preset: str, seconds: float = 20.0, device: str = "cpu") -> dict:
     return result
 
 
-def print_bench(result: dict, as_json: bool) -> None:
-    """Print a measurement as JSON or for a person."""
+def print_bench(results: list[dict], as_json: bool) -> None:
+    """Print measurements as JSON, by preset, or for a person."""
     if as_json:
-        print(json.dumps(result))
+        print(json.dumps({result["preset"]: result for result in results}))
         return
+    for result in results:
+        _print_one(result)
+
+
+def _print_one(result: dict) -> None:
     print(f"{result['preset']}, batch {result['batch_size']}, {result['device']}")
     print(f"training step        {result['step_seconds']:8.3f} s")
     print(f"its encoder alone    {result['encoder_seconds']:8.3f} s")

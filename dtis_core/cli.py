@@ -96,7 +96,7 @@ def data(arguments: argparse.Namespace) -> int:
 
 
 def bench(arguments: argparse.Namespace) -> int:
-    """`dtis bench PRESET`: time a training step beside its encoder alone and beside the oracle."""
+    """`dtis bench NAME`: time a training step beside its encoder alone and beside the oracle."""
     from dtis_core.bench import bench, print_bench
 
     print_bench(bench(arguments.preset, arguments.seconds, arguments.device), arguments.json)
@@ -140,7 +140,7 @@ def build_parser() -> argparse.ArgumentParser:
     command("data", data).add_argument("preset")
 
     sub = command("bench", bench)
-    sub.add_argument("preset", help="such as tetrominoes/paper")
+    sub.add_argument("preset", help="such as tetrominoes/paper, or tetrominoes for all families")
     sub.add_argument("--seconds", type=float, default=20.0, help="time per measurement")
     sub.add_argument("--device", default="cpu")
     sub.add_argument("--json", action="store_true")

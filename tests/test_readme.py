@@ -1,0 +1,39 @@
+"""The README's numbers are those of the shipped run records, and its links lead somewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from dtis_core.runs import RunFolder
+from dtis_core.scene import SHIPPED
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+MEASURES = ("ARI", "ARI-FG", "mACC", "mIoU")
+
+
+def test_links_lead_somewhere():
+    targets = re.findall(r"\]\(([^)#:]+)\)", README)
+    missing = [target for target in targets if not (ROOT / target).exists()]
+    assert targets and not missing
+
+
+def rows() -> list[list[str]]:
+    """Cells of the results table's rows that name a shipped run."""
+    table = README.split("<!-- results")[1].split("\n## ")[0]
+    cells = [[c.strip() for c in line.strip("|").split("|")] for line in table.splitlines()]
+    return [row for row in cells if row[0].startswith("`tetrominoes")]
+
+
+@pytest.mark.parametrize("row", rows(), ids=lambda row: row[0].strip("`"))
+def test_results_are_the_recorded_ones(row):
+    manifest = RunFolder(SHIPPED / row[0].strip("`")).manifest()
+    scores = manifest["scores"]["tetrominoes/test"]
+    assert row[1] == str(manifest["seed"])
+    assert row[2:6] == [f"{100 * scores[name]:.1f}" for name in MEASURES]
+    assert row[6] == f"{manifest['wall_seconds'] / 60:.0f}"
+
+
+def test_there_are_three_seeds():
+    assert len({row[1] for row in rows()}) >= 3
