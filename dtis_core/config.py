@@ -49,6 +49,7 @@ class ModelConfig:
     encoder: typing.Literal["resnet32", "resnet18", "small"] = "resnet32"
     head: typing.Literal["pooled", "attention"] = "pooled"
     pool: int = 1  # side of the pooled feature map
+    reach: int = 3  # cells around an attention map's peak that count
     looks: typing.Literal["image", "residual"] = "image"
 
 
@@ -191,7 +192,15 @@ def _check_ranges(config: Config, where: str) -> None:
             raise DtisError(f"{where}: {name} must be {wanted}, found {found}")
 
     model, training, data = config.model, config.training, config.data
-    for name in ("layers", "sprites", "selection_steps", "inference_steps", "pool", "channels"):
+    for name in (
+        "layers",
+        "sprites",
+        "selection_steps",
+        "inference_steps",
+        "pool",
+        "reach",
+        "channels",
+    ):
         need(getattr(model, name) >= 1, f"model.{name}", "at least 1", getattr(model, name))
     for name in ("image_size", "sprite_size"):
         value = getattr(model, name)

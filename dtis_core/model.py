@@ -70,6 +70,7 @@ class DTISprites(nn.Module):
             backgrounds=config.backgrounds,
             sequences=self.sequences,
             occlusion_layers=config.layers if config.occlusion == "predicted" else 0,
+            reach=config.reach,
         )
         self.active: frozenset[str] | None = None  # transformations the curriculum has reached
 

@@ -69,11 +69,13 @@ class Attention(nn.Module):
     """Softmax maps over the features: the mean of each is a position, what it attends the rest.
 
     One map per layer; or, where positions belong to single sprites, one per layer and sprite.
+    Only cells within `reach` of a map's peak count: two objects of equal appeal would otherwise
+    average to a place between them, where there is nothing.
     """
 
-    def __init__(self, features: int, layers: int, maps: int):
+    def __init__(self, features: int, layers: int, maps: int, reach: int):
         super().__init__()
-        self.size, self.layers = features, layers
+        self.size, self.layers, self.reach = features, layers, reach
         self.scores = nn.Conv2d(features, layers * maps, 1)
 
     def forward(
@@ -81,8 +83,12 @@ class Attention(nn.Module):
     ) -> tuple[Float[Tensor, "B L F"], Float[Tensor, "B L m 2"]]:
         """Return the attended features, averaged over maps, and positions (x, y) in [-1, 1]."""
         height, width = features.shape[-2:]
-        weights = self.scores(features).flatten(2).softmax(dim=-1)  # (B, L m, y x)
-        weights = weights.unflatten(1, (self.layers, -1))  # (B, L, m, y x)
+        scores = self.scores(features).flatten(2).unflatten(1, (self.layers, -1))  # (B, L, m, y x)
+        cell = torch.arange(height * width, device=scores.device)
+        peak = scores.argmax(dim=-1, keepdim=True)  # (B, L, m, 1)
+        near_y = (cell // width - peak // width).abs() <= self.reach  # (B, L, m, y x)
+        near_x = (cell % width - peak % width).abs() <= self.reach
+        weights = scores.masked_fill(~(near_y & near_x), -torch.inf).softmax(dim=-1)
         attended = weights.mean(dim=2) @ features.flatten(2).mT  # (B, L, F)
         weights = weights.unflatten(-1, (height, width))  # (B, L, m, y, x)
         y = weights.sum(4) @ pixel_centres(height, weights)  # (B, L, m)
@@ -126,6 +132,7 @@ class Predictor(nn.Module):
         backgrounds: int,
         sequences: tuple[Sequence, Sequence, Sequence],
         occlusion_layers: int,
+        reach: int = 3,
     ):
         super().__init__()
         self.layer_sequence, self.sprite_sequence, self.background_sequence = sequences
@@ -133,7 +140,7 @@ class Predictor(nn.Module):
         self.encoder, width = build_encoder(encoder, channels)
         if head == "attention":
             own = translation_slice(self.layer_sequence) is None
-            self.look = Attention(width, layers, maps=sprites if own else 1)
+            self.look = Attention(width, layers, maps=sprites if own else 1, reach=reach)
         else:
             self.look = Pooling(width, layers, pool)
         features = self.look.size
