@@ -52,6 +52,10 @@ def train(
     seed must be the folder's own. A Ctrl-C or a watcher's stop leaves a usable folder. Raises
     DtisError for bad input, a folder in use, a loss that is not finite or a disk that is full.
     """
+    if seed < 0:
+        raise DtisError(f"seed: must be 0 or more, found {seed}")
+    if max_steps is not None and max_steps < 1:
+        raise DtisError(f"max_steps: must be at least 1, found {max_steps}")
     folder = RunFolder(out)
     data = datasets.load(config.data.name, "train", config.data.count)
     if data.images.shape[1:3] != config.model.image_size:
