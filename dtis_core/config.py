@@ -1,6 +1,7 @@
 """Settings: three dataclasses, presets as YAML files, overrides, and errors that name the field."""
 
 import dataclasses
+import math
 import types
 import typing
 from dataclasses import dataclass, field
@@ -149,13 +150,14 @@ def _convert(value: object, kind: object, where: str) -> object:
         if not isinstance(value, dict):
             raise wrong
         return {str(k): _convert(v, arguments[1], f"{where}.{k}") for k, v in value.items()}
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if kind is float and isinstance(value, str):  # YAML reads 1e-4 as a word
-        try:
-            return float(value)
-        except ValueError:
+    if kind is float and isinstance(value, int | float | str) and not isinstance(value, bool):
+        try:  # YAML reads 1e-4 as a word
+            number = float(value)
+        except (ValueError, OverflowError):
             raise wrong from None
+        if not math.isfinite(number):
+            raise wrong
+        return number
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise wrong
     return value
@@ -192,15 +194,8 @@ def _check_ranges(config: Config, where: str) -> None:
             raise DtisError(f"{where}: {name} must be {wanted}, found {found}")
 
     model, training, data = config.model, config.training, config.data
-    for name in (
-        "layers",
-        "sprites",
-        "selection_steps",
-        "inference_steps",
-        "pool",
-        "reach",
-        "channels",
-    ):
+    for name in ("layers", "sprites", "selection_steps", "inference_steps", "pool", "reach",
+                 "channels"):  # fmt: skip
         need(getattr(model, name) >= 1, f"model.{name}", "at least 1", getattr(model, name))
     for name in ("image_size", "sprite_size"):
         value = getattr(model, name)
@@ -209,12 +204,18 @@ def _check_ranges(config: Config, where: str) -> None:
     need(0 <= model.mask_noise <= 1, "model.mask_noise", "in [0, 1]", model.mask_noise)
     need(model.penalty >= 0, "model.penalty", "0 or more", model.penalty)
     need(model.mask_sigma > 0, "model.mask_sigma", "above 0", model.mask_sigma)
+    greedy = model.looks == "image" or model.selection == "greedy"
+    need(greedy, "model.selection", "greedy where model.looks is residual", model.selection)
     need(training.batch_size >= 1, "training.batch_size", "at least 1", training.batch_size)
     need(training.length > 0, "training.length", "above 0", training.length)
     need(training.reassign_every >= 1, "training.reassign_every", "at least 1",
          training.reassign_every)  # fmt: skip
     for name in ("network_rate", "appearance_rate", "mask_rate"):
         need(getattr(training, name) > 0, f"training.{name}", "above 0", getattr(training, name))
+    for name in ("weight_decay", "warm_up", "frozen", "reassign_below", "appearance_late"):
+        need(getattr(training, name) >= 0, f"training.{name}", "0 or more", getattr(training, name))
+    moment = training.second_moment
+    need(0 <= moment < 1, "training.second_moment", "in [0, 1)", moment)
     need(data.count is None or data.count >= 1, "data.count", "at least 1", data.count)
     need(data.held_out >= 1, "data.held_out", "at least 1", data.held_out)
     known = {*model.layer_transformations, *model.sprite_transformations,
@@ -235,11 +236,12 @@ def _read_yaml(path: Path) -> dict:
     try:
         values = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DtisError(f"{path}: cannot be read as a configuration ({error})") from error
+        reason = " ".join(str(error).split())  # YAML's own take several lines
+        raise DtisError(f"{path}: cannot be read as a configuration ({reason})") from error
     if isinstance(values, dict) and "extends" in values:
         base = _read_yaml(_preset_path(values.pop("extends")))
         for key, value in values.items():
-            base[key] = {**base[key], **value} if isinstance(value, dict) else value
+            base[key] = {**base.get(key, {}), **value} if isinstance(value, dict) else value
         return base
     return values
 

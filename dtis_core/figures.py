@@ -15,7 +15,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from PIL import Image
+from torch import Tensor
 
+from dtis_core.errors import DtisError
 from dtis_core.files import replacing
 from dtis_core.runs import RunFolder
 from dtis_core.scene import Scene
@@ -36,24 +38,24 @@ STYLE = {
     "figure.constrained_layout.use": True,
     "font.family": "DejaVu Sans",
     "font.size": 9,
-    "axes.titlesize": 9,
+    "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": GREY,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.prop_cycle": plt.cycler(color=[HUES[i] for i in (4, 0, 2, 5, 1, 3)]),
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.color": "#E8E8E8",
-    "xtick.color": GREY,
-    "ytick.color": GREY,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
     "legend.frameon": False,
-    "lines.linewidth": 1.6,
     "pdf.fonttype": 42,
 }
 
+Array = np.ndarray | Tensor
 Pictures = Float[np.ndarray, "*lead h w 3"]
+Resized = Float[np.ndarray, "*lead H W 3"]
 
 
 def style():
@@ -72,12 +74,9 @@ def save(fig: Figure, name: str) -> list[Path]:
     Equal figures give equal bytes: no dates or versions are kept. Raises DtisError where the folder
     cannot be written.
     """
-    blank = {
-        "png": {"Software": None},
-        "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
-    }
+    pdf = dict.fromkeys(("CreationDate", "Creator", "Producer"))
     paths = []
-    for ending, metadata in blank.items():
+    for ending, metadata in (("png", {"Software": None}), ("pdf", pdf)):
         path = figures_folder() / f"{name}.{ending}"
         with replacing(path) as temporary, style():
             fig.savefig(temporary, format=ending, metadata=metadata)
@@ -98,9 +97,7 @@ def palette(count: int) -> Float[np.ndarray, "count 3"]:
     return np.array(colours).reshape(count, 3)
 
 
-def label_colours(
-    labels: Integer[ArrayLike, "*lead h w"], colours: Float[ArrayLike, "n 3"]
-) -> Pictures:
+def label_colours(labels: Integer[Array, "*lead h w"], colours: Float[Array, "n 3"]) -> Pictures:
     """Colour a map of labels: 0, the background, nearly black; label i with `colours[i - 1]`."""
     return np.vstack([to_rgb(BEHIND), np.asarray(colours)])[np.asarray(labels)]
 
@@ -110,7 +107,7 @@ def channels_last(images: ArrayLike) -> Float[np.ndarray, "*lead h w C"]:
     return np.clip(np.moveaxis(np.asarray(images, dtype=float), -3, -1), 0, 1)
 
 
-def over_checkerboard(rgba: Float[ArrayLike, "*lead 4 h w"], square: int = 2) -> Pictures:
+def over_checkerboard(rgba: Float[Array, "*lead 4 h w"], square: int = 2) -> Pictures:
     """Lay RGBA images in [0, 1] over a light grey checkerboard, as in Fig. 1 of the paper."""
     picture = channels_last(rgba)
     rows, columns = np.indices(picture.shape[-3:-1]) // square
@@ -119,16 +116,14 @@ def over_checkerboard(rgba: Float[ArrayLike, "*lead 4 h w"], square: int = 2) ->
     return alpha * picture[..., :3] + (1 - alpha) * board
 
 
-def enlarge(pictures: Pictures, side: int = TILE) -> Pictures:
+def enlarge(pictures: Pictures, side: int = TILE) -> Resized:
     """Repeat pixels a whole number of times, to about `side` pixels; larger pictures stay."""
     factor = max(1, round(side / pictures.shape[-3]))
     return pictures.repeat(factor, axis=-3).repeat(factor, axis=-2)
 
 
-def with_border(
-    pictures: Pictures, colours: Float[ArrayLike, "*lead 3"], width: int = 4
-) -> Pictures:
-    """Put a border of `width` pixels, of one colour for each picture, around the pictures."""
+def with_border(pictures: Pictures, colours: ArrayLike, width: int = 4) -> Resized:
+    """Put a border of `width` pixels, of one colour (..., 3) for each picture, around it."""
     *lead, h, w, _ = pictures.shape
     colours = np.broadcast_to(np.asarray(colours, float), (*lead, 3))
     framed = np.empty((*lead, h + 2 * width, w + 2 * width, 3))
@@ -193,8 +188,8 @@ def show_images(images: ArrayLike, columns: int = 10) -> Figure:
 
 
 def show_sprites(
-    sprites: Float[ArrayLike, "K 4 h w"],
-    borders: Float[ArrayLike, "K 3"] | None = None,
+    sprites: Float[Array, "K 4 h w"],
+    borders: Float[Array, "K 3"] | None = None,
     columns: int = 10,
 ) -> Figure:
     """Draw sprites on a checkerboard (Fig. 1), with `borders` as colours around them (Fig. 8)."""
@@ -239,34 +234,37 @@ def sprites_of(snapshot: Integer[np.ndarray, "h Kw 4"]) -> Float[np.ndarray, "K 
     return snapshot.reshape(h, width // h, h, 4).transpose(1, 3, 0, 2) / 255  # (K, 4, h, w)
 
 
+def _moments(run: RunFolder, count: int, power: float) -> list[tuple[int, Pictures]]:
+    """Return (step, sprites) of `count` snapshots, the denser at the start the higher `power`."""
+    snapshots = run.snapshots()
+    if not snapshots:
+        raise DtisError(f"{run.path}: has no snapshots of its sprites; train it again to get some")
+    spaced = np.linspace(0, 1, count) ** power * (len(snapshots) - 1)
+    chosen = [snapshots[i] for i in np.unique(spaced.round().astype(int))]
+    return [(step, enlarge(over_checkerboard(sprites_of(sheet)), 48)) for step, sheet in chosen]
+
+
 def evolution_strip(run: RunFolder, moments: int = 8) -> Figure:
     """Draw all sprites at `moments` moments of a run, one row each, from its snapshots.
 
-    Moments are spaced geometrically: most happens early.
+    Most happens early, so moments are denser there. Raises DtisError where there are no snapshots.
     """
-    snapshots = run.snapshots()
-    spaced = np.geomspace(1, len(snapshots), min(moments, len(snapshots)))
-    chosen = [snapshots[i - 1] for i in np.unique(spaced.round().astype(int))]
-    rows = [over_checkerboard(sprites_of(sheet)) for _, sheet in chosen]
-    tiles = enlarge(np.stack(rows), 48)  # (R, K, h, w, 3)
-    return show_tiles(tiles, rows=[f"step {step}" for step, _ in chosen], gap=2)
+    steps, tiles = zip(*_moments(run, moments, power=2), strict=True)
+    return show_tiles(np.stack(tiles), rows=[f"step {step}" for step in steps], gap=2)
 
 
 def evolution_gif(run: RunFolder, path: Path, frames: int = 40, columns: int = 10) -> Path:
     """Write an animation of a run's sprites, with a bar of its progress below; return its path.
 
-    Raises DtisError where the file cannot be written.
+    Raises DtisError where there are no snapshots, or the file cannot be written.
     """
-    snapshots = run.snapshots()
-    chosen = np.unique(np.linspace(0, len(snapshots) - 1, frames).round().astype(int))
+    moments = _moments(run, frames, power=1)
     pictures = []
-    for index in chosen:
-        step, sheet = snapshots[index]
-        tiles = enlarge(over_checkerboard(sprites_of(sheet)), 48)
+    for step, tiles in moments:
         picture = mosaic(in_rows(tiles, columns), gap=4)
         bar = np.ones((10, picture.shape[1], 3))
         bar[-4:] = CHECKS[1]
-        bar[-4:, : round(step / snapshots[-1][0] * picture.shape[1])] = to_rgb(HUES[4])
+        bar[-4:, : round(step / moments[-1][0] * picture.shape[1])] = to_rgb(HUES[4])
         pixels = (np.concatenate([picture, bar]) * 255).round().astype(np.uint8)
         pictures.append(Image.fromarray(pixels).quantize(64, dither=Image.Dither.NONE))
     durations = [120] * (len(pictures) - 1) + [2500]  # milliseconds
@@ -294,10 +292,11 @@ def show_curves(
 
 def show_losses(runs: Mapping[str, RunFolder]) -> Figure:
     """Draw the training loss of named runs against the step, from their metrics."""
-    curves = {}
-    for name, run in runs.items():
-        lines = run.metrics()
-        curves[name] = [line["step"] for line in lines], [line["loss"] for line in lines]
+    metrics = {name: run.metrics() for name, run in runs.items()}
+    curves = {
+        name: tuple([line[key] for line in lines] for key in ("step", "loss"))
+        for name, lines in metrics.items()
+    }
     return show_curves(curves, "training step", "loss, Eq. (5)", log=True)
 
 
@@ -312,12 +311,8 @@ class Table(str):
         return str(self)
 
 
-def paper_vs_here(rows: Iterable[Mapping[str, object]]) -> Table:
-    """Return a Markdown table with one line per row; columns are the rows' keys, in order.
-
-    Where a row lacks a column there is a dash. Take what a number's run was from `provenance`:
-    `{"score": "ARI", "paper": "99.8", "here": "99.1"} | provenance([run.manifest])`.
-    """
+def table(rows: Iterable[Mapping[str, object]]) -> Table:
+    """Return a table with one line per row; columns are the rows' keys, a dash where one lacks."""
     rows = list(rows)
     columns = list(dict.fromkeys(key for row in rows for key in row))
     cells = [columns] + [[str(row.get(column, "–")) for column in columns] for row in rows]
@@ -326,6 +321,18 @@ def paper_vs_here(rows: Iterable[Mapping[str, object]]) -> Table:
              for line in cells]  # fmt: skip
     lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
     return Table("\n".join(lines))
+
+
+def paper_vs_here(
+    rows: Iterable[Mapping[str, object]], manifests: Sequence[Mapping[str, object]] = ()
+) -> Table:
+    """Return a table of published numbers beside ours, and what runs ours come from.
+
+    Rows are such as `{"score": "ARI", "paper": "99.8 ± 0.1", "here": "99.1"}`; `manifests` are of
+    all runs behind them. Where each row has runs of its own, add its `provenance` to the row.
+    """
+    origin = provenance(manifests) if manifests else {}
+    return table({**row, **origin} for row in rows)
 
 
 def provenance(manifests: Iterable[Mapping[str, object]]) -> dict[str, str]:

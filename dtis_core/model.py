@@ -17,6 +17,7 @@ from dtis_core.composition import (
     put_background_below,
 )
 from dtis_core.config import ModelConfig
+from dtis_core.errors import DtisError
 from dtis_core.predictor import Prediction, Predictor
 from dtis_core.selection import Candidates, Selection, exhaustive_selection, greedy_selection
 from dtis_core.sprites import Backgrounds, Sprites, mask_noise, soft_clip
@@ -58,6 +59,13 @@ class DTISprites(nn.Module):
         resize = size if layer.last_spatial is None else None
         sprite = Sequence(config.sprite_transformations, C, resize)
         background = Sequence(config.background_transformations, C, size)
+        carrier = layer if resize is None else sprite
+        last = None if carrier.last_spatial is None else carrier.names[carrier.last_spatial]
+        if sprite_size != size and last in (None, "morphological"):
+            raise DtisError(
+                f"model.sprite_size: {sprite_size} differs from image_size {size}, but no "
+                "transformation carries sprites into images; add one, such as placement"
+            )
         self.sequences = layer, sprite, background
         residual = config.looks == "residual"
         self.predictor = Predictor(

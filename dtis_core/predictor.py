@@ -76,6 +76,7 @@ class Attention(nn.Module):
     def __init__(self, features: int, layers: int, maps: int, reach: int):
         super().__init__()
         self.size, self.layers, self.reach = features, layers, reach
+        self.per_sprite = maps > 1
         self.scores = nn.Conv2d(features, layers * maps, 1)
 
     def forward(

@@ -7,19 +7,26 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dtis_core.model import DTISprites
+from dtis_core.predictor import Attention
 
 
-def per_sprite_views(model: DTISprites) -> Iterator[tuple[Tensor, int]]:
-    """Yield each parameter that belongs to single sprites, and its axis of sprites.
+def per_sprite_views(model: DTISprites) -> Iterator[tuple[Tensor, int, tuple[int, int]]]:
+    """Yield each parameter that belongs to single sprites, and how one axis holds them.
 
-    A sprite's branch of the predictor is its part of the sprite heads' last layer.
+    That axis and its shape with the sprites apart: (K, -1), or (-1, K) where they lie innermost. A
+    sprite's branch of the predictor is its part of the sprite heads' last layer, and its attention
+    maps where it has its own.
     """
-    yield model.sprites.appearances, 0
-    yield model.sprites.masks, 0
-    head = model.predictor.sprite_head
+    K = model.config.sprites
+    yield model.sprites.appearances, 0, (K, -1)
+    yield model.sprites.masks, 0, (K, -1)
+    head, look = model.predictor.sprite_head, model.predictor.look
     if model.sequences[1].size:
-        yield head.weights[-1], 2
-        yield head.biases[-1], 2
+        yield head.weights[-1], 2, (K, -1)
+        yield head.biases[-1], 2, (K, -1)
+    if isinstance(look, Attention) and look.per_sprite:
+        yield look.scores.weight, 0, (-1, K)
+        yield look.scores.bias, 0, (-1, K)
 
 
 def sources(share: Float[Tensor, "K"], threshold: float) -> dict[int, int]:
@@ -50,11 +57,12 @@ def reassign(
     drawn per sprite, lets the copies part. Returns the number of restarted sprites.
     """
     chosen = sources(share, threshold)
-    for parameter, axis in per_sprite_views(model):
+    for parameter, axis, apart in per_sprite_views(model):
         state = optimizer.state.get(parameter, {})
         moments = [v for v in state.values() if torch.is_tensor(v) and v.shape == parameter.shape]
         for values in (parameter.data, *moments):
-            split = values.unflatten(axis, (len(share), -1))  # sprites get an axis of their own
+            split = values.unflatten(axis, apart)
+            sprites = split.movedim(axis + apart.index(len(share)), 0)  # (K, ...)
             for k, source in chosen.items():
-                split.select(axis, k).copy_(split.select(axis, source))
+                sprites[k] = sprites[source]
     return len(chosen)

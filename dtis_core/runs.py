@@ -128,8 +128,12 @@ class RunFolder:
 
     def metrics(self) -> list[dict]:
         """Return all lines of metrics.jsonl; a last line cut short by a kill is left out."""
-        lines = (self.path / "metrics.jsonl").read_text().splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+        file = self.path / "metrics.jsonl"
+        try:
+            lines = file.read_text().splitlines(keepends=True)
+            return [json.loads(line) for line in lines if line.endswith("\n")]
+        except (OSError, ValueError) as error:
+            raise DtisError(f"{file}: cannot be read as lines of JSON ({error})") from error
 
     def log(self, **values: object) -> None:
         """Append one line to metrics.jsonl."""
@@ -146,7 +150,7 @@ class RunFolder:
 
     def snapshots(self) -> list[tuple[int, np.ndarray]]:
         """Return (step, RGBA sheet) of all snapshots, in order."""
-        files = sorted((self.path / "sprites").glob("*.png"))
+        files = sorted((self.path / "sprites").glob("[0-9]*.png"))  # a kill may leave .temporaries
         return [(int(file.stem), np.asarray(Image.open(file))) for file in files]
 
     def save(self, trainer: Trainer, wall_seconds: float, status: str) -> None:
@@ -169,10 +173,17 @@ class RunFolder:
         """
         file = self.path / "trainer.safetensors"
         tensors, metadata = read_tensors(file)
-        trainer.load_state(tensors, int(metadata["step"]), file)
+        try:
+            step, seconds = int(metadata["step"]), float(metadata["wall_seconds"])
+        except (KeyError, ValueError) as error:
+            raise DtisError(
+                f"{file}: its header has no step and wall_seconds, so it is no checkpoint; "
+                "train again from the start"
+            ) from error
+        trainer.load_state(tensors, step, file)
         lines = [json.dumps(line) for line in self.metrics() if line["step"] <= trainer.step]
         write_text(self.path / "metrics.jsonl", "".join(line + "\n" for line in lines))
-        return float(metadata["wall_seconds"])
+        return seconds
 
     def model(self, device: str = "cpu") -> DTISprites:
         """Return the trained model, in evaluation mode. Raises DtisError for damaged files."""

@@ -51,7 +51,10 @@ def as_batch(images: object, config: Config, device: torch.device) -> Float[Tens
     wanted = f"uint8 (B, {H}, {W}, {C}) or float (B, {C}, {H}, {W}) in [0, 1]"
     if not isinstance(images, np.ndarray | Tensor):
         raise DtisError(f"images: expected {wanted}, found {type(images).__name__}")
-    tensor = torch.as_tensor(images)
+    try:
+        tensor = torch.as_tensor(images)
+    except TypeError as error:  # torch has no such type
+        raise DtisError(f"images: expected {wanted}, found {images.dtype}") from error
     found = f"found {tensor.dtype} {tuple(tensor.shape)}".replace("torch.", "")
     if tensor.dtype == torch.uint8 and tensor.shape[1:] == (H, W, C):
         batch = tensor.permute(0, 3, 1, 2).float() / 255
@@ -159,6 +162,8 @@ class Scene:
                 raise DtisError(f"colour: expected {config.channels} values, found {len(colour)}")
             self._change(parameters, layer, "recoloured", colour)
         if tuple(shift) != (0.0, 0.0) or scale != 1.0:
+            if len(shift) != 2:
+                raise DtisError(f"shift: expected (x, y), found {len(shift)} values")
             if not scale > 0:
                 raise DtisError(f"scale: must be above 0, found {scale}")
             self._change(parameters, layer, "moved", shift, scale)
@@ -221,7 +226,9 @@ class Run:
         batch = as_batch(images, self.config, next(self.model.parameters()).device)
         if not len(batch):
             raise DtisError("images: the batch is empty")
-        steps = steps or self.config.model.inference_steps
+        steps = self.config.model.inference_steps if steps is None else steps
+        if steps < 1:
+            raise DtisError(f"steps: must be at least 1, found {steps}")
         parts = [self.model.eval()(part, steps=steps) for part in batch.split(BATCH)]
         return Scene(self.model, _joined(parts))
 

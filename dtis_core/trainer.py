@@ -165,6 +165,9 @@ class Trainer:
 
     def load_state(self, tensors: dict[str, Tensor], step: int, where: Path) -> None:
         """Continue from `state()` at `step`. Raises DtisError where the tensors do not fit."""
+        absent = sorted({"usage", "counters"} - tensors.keys())
+        if absent:
+            raise DtisError(f"{where}: lacks tensor '{absent[0]}'; train again from the start")
         split = len("model.")
         weights = {k[split:]: v for k, v in tensors.items() if k.startswith("model.")}
         load_weights(self.model, weights, where)

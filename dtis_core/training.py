@@ -1,9 +1,12 @@
 """A whole training run: data, trainer, run folder, progress, health checks, checkpoints, scores."""
 
+import signal
 import sys
+import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +31,10 @@ def check_device(device: str) -> str:
     """Return a usable device name. Raises DtisError for an unknown or absent one."""
     try:
         kind = torch.device(device).type
-    except RuntimeError as error:
-        raise DtisError(f"--device {device}: not a device; use cpu or cuda") from error
+    except RuntimeError:
+        kind = None
+    if kind not in ("cpu", "cuda"):
+        raise DtisError(f"--device {device}: not a device known here; use cpu or cuda")
     if kind == "cuda" and not torch.cuda.is_available():
         raise DtisError(f"--device {device}: torch finds no CUDA GPU here; use --device cpu")
     return device
@@ -45,6 +50,7 @@ def train(
     max_steps: int | None = None,
     watcher: Watcher | None = None,
     quiet: bool = False,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> RunFolder:
     """Train a model into the run folder `out`, to its end or to `max_steps`, and return it.
 
@@ -52,16 +58,17 @@ def train(
     seed must be the folder's own. A Ctrl-C or a watcher's stop leaves a usable folder. Raises
     DtisError for bad input, a folder in use, a loss that is not finite or a disk that is full.
     """
-    if seed < 0:
-        raise DtisError(f"seed: must be 0 or more, found {seed}")
+    if not 0 <= seed < 2**32:
+        raise DtisError(f"seed: must be in 0..{2**32 - 1}, found {seed}")
     if max_steps is not None and max_steps < 1:
         raise DtisError(f"max_steps: must be at least 1, found {max_steps}")
     folder = RunFolder(out)
     data = datasets.load(config.data.name, "train", config.data.count)
-    if data.images.shape[1:3] != config.model.image_size:
+    found = data.images.shape[1:]
+    if found != (*config.model.image_size, config.model.channels):
         raise DtisError(
-            f"{data.name}: images are {data.images.shape[1:3]}, "
-            f"but model.image_size is {config.model.image_size}"
+            f"{data.name}: images are {found[:2]} with {found[2]} channels, but model.image_size "
+            f"is {config.model.image_size} and model.channels {config.model.channels}"
         )
     trainer = Trainer(config, data.images, seed, check_device(device))
     seconds = 0.0
@@ -74,7 +81,7 @@ def train(
             folder.clear()
         folder.begin(config, seed, data.fingerprint, data.name)
     end = min(trainer.length, max_steps or trainer.length)
-    _Session(folder, trainer, end, seconds, watcher, quiet).run()
+    _Session(folder, trainer, end, seconds, watcher, quiet, checkpoint_seconds).run()
     return folder
 
 
@@ -97,15 +104,44 @@ def check_same_run(folder: RunFolder, config: Config, seed: int, fingerprint: st
             )
 
 
+@contextmanager
+def between_steps() -> Iterator[Callable[[], None]]:
+    """Hold back a Ctrl-C until the yielded function is called, so that no step is half done.
+
+    A second Ctrl-C acts at once. Only a process's main thread gets signals; others hold nothing.
+    """
+    pressed = threading.Event()
+
+    def check() -> None:
+        if pressed.is_set():
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield check
+        return
+    former = signal.getsignal(signal.SIGINT)
+
+    def press(number: int, frame: object) -> None:
+        pressed.set()
+        signal.signal(signal.SIGINT, former)
+
+    signal.signal(signal.SIGINT, press)
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGINT, former)
+
+
 class _Session:
     """One process's share of a run."""
 
-    def __init__(self, folder, trainer, end, seconds, watcher, quiet):
+    def __init__(self, folder, trainer, end, seconds, watcher, quiet, checkpoint_seconds):
         self.folder: RunFolder = folder
         self.trainer: Trainer = trainer
         self.end: int = end
         self.watcher: Watcher | None = watcher
         self.started = time.monotonic() - seconds
+        self.checkpoint_seconds: float = checkpoint_seconds
         self.saved = time.monotonic()
         self.losses: list[float] = []
         self.warned = False
@@ -131,17 +167,19 @@ class _Session:
         status = "interrupted"
         every = max(1, trainer.length // SNAPSHOTS)
         try:
-            while trainer.step < self.end:
-                self.recent.append(trainer.train_step())
-                self.bar.update()
-                if trainer.step % every == 0 or trainer.step == self.end:
-                    self.folder.snapshot(trainer.model, trainer.step)
-                if trainer.step % LOG_EVERY == 0 or trainer.step == self.end:
-                    if self._log():
-                        break
-                if time.monotonic() - self.saved > CHECKPOINT_SECONDS:
-                    self.folder.save(trainer, self.seconds, "running")
-                    self.saved = time.monotonic()
+            with between_steps() as check_interrupt:
+                while trainer.step < self.end:
+                    self.recent.append(trainer.train_step())
+                    self.bar.update()
+                    if trainer.step % every == 0 or trainer.step == self.end:
+                        self.folder.snapshot(trainer.model, trainer.step)
+                    if trainer.step % LOG_EVERY == 0 or trainer.step == self.end:
+                        if self._log():
+                            break
+                    if time.monotonic() - self.saved > self.checkpoint_seconds:
+                        self.folder.save(trainer, self.seconds, "running")
+                        self.saved = time.monotonic()
+                    check_interrupt()
             status = "finished" if trainer.step >= trainer.length else "stopped"
         except KeyboardInterrupt:
             self.bar.write(f"interrupted at step {trainer.step}; continue with --resume")

@@ -370,13 +370,15 @@ class Sequence:
     """Modules applied one after the other, with their parameters side by side in one vector.
 
     `resize_to` (H, W) is where the last spatial module puts its result; None keeps the canvas size.
-    Raises DtisError for an unknown module.
+    Raises DtisError for a module that is unknown or occurs twice.
     """
 
     def __init__(self, names: list[str], channels: int, resize_to: tuple[int, int] | None):
         for name in names:
             if name not in TRANSFORMATIONS:
                 raise DtisError(f"unknown transformation '{name}'{suggest(name, TRANSFORMATIONS)}")
+            if names.count(name) > 1:
+                raise DtisError(f"transformation '{name}' occurs twice in {names}; leave one out")
         self.names = list(names)
         self.modules = [TRANSFORMATIONS[name](channels) for name in names]
         self.resize_to = resize_to

@@ -5,8 +5,8 @@ sliders, `SceneEditor` edits the objects of decomposed images (Fig. 4 of the pap
 `TrainingMonitor` lets one watch a training run and stop it.
 
 A tick encodes one array as PNG and puts the bytes into one image widget, in place: matplotlib draws
-nothing and no encoder runs. JupyterLab handles ticks on a thread of their own, also while a cell
-runs; so a `render` must keep to its arguments, and above all away from pyplot's shared state.
+nothing and no encoder runs. Ticks may be handled on a thread of their own while a cell runs; so a
+`render` must keep to its arguments, and above all away from pyplot's shared state.
 
 What is displayed holds a plain PNG beside the widget: where there is no kernel or no front end for
 widgets, as on a page that shows a stored notebook, one sees that picture instead of an empty box.
@@ -127,7 +127,9 @@ def make_control(name: str, values: object) -> widgets.ValueWidget:
         if low <= start <= high and low < high:
             if all(isinstance(value, int) for value in values):
                 return widgets.IntSlider(start, low, high, **label)
-            return widgets.FloatSlider(start, min=low, max=high, step=(high - low) / 100, **label)
+            steps = max(1, round(100 * (start - low) / (high - low)))  # that lead to the start
+            step = (start - low or high - low) / (steps if start > low else 100)
+            return widgets.FloatSlider(start, min=low, max=high, step=step, **label)
     raise DtisError(
         f"control '{name}': found {values!r}; give (low, high, start) with low <= start <= high, "
         "a list of choices, a colour, or True or False"
@@ -238,8 +240,8 @@ class SceneEditor(ImagePanel):
         if self._can(shift=(0.1, 0.1)):
             controls |= {"right": (-0.5, 0.5, 0.0), "down": (-0.5, 0.5, 0.0)}
         if self._can(scale=1.1):
-            controls["scale"] = (0.5, 2.0, 1.0)
-        super().__init__(self._compare, controls)
+            controls["scale"] = (0.5, 1.5, 1.0)
+        super().__init__(self._draw_edit, controls)
 
     def edited(self, image: int) -> Scene:
         """Return the scene of one image under the edits of all its layers."""
@@ -270,7 +272,7 @@ class SceneEditor(ImagePanel):
             return False
         return True
 
-    def _compare(self, image: int, layer: int, **edit: object) -> Picture:
+    def _draw_edit(self, image: int, layer: int, **edit: object) -> Picture:
         """Note the layer's edit; draw input, reconstruction, edited scene and edited layer."""
         self.edits[image, layer] = edit
         scene = self.edited(image)
@@ -332,6 +334,9 @@ class TrainingMonitor:
             description="Stop", icon="stop", tooltip="Stop training and keep the model"
         )
         self.button.on_click(lambda _: self.stop())
+        # ipykernel 7.4 hands a widget's messages to the thread that made it, here the busy one,
+        # unless its comm has no such preference.
+        self.button.comm._reply_subshell_for = None
         self.progress = widgets.Label("training starts")
         self.frame = DisplayHandle()
         self.steps: list[int] = []  # at which the losses were logged

@@ -16,7 +16,7 @@ from dtis_core.datasets import cache_dir, data_root
 from dtis_core.errors import DtisError, suggest
 
 ROOT = Path(__file__).resolve().parents[1]
-SHIPPED = ("dtis_core/**/*.py", "dtis_core/presets/**/*.yaml", "models/**/*", "records/**/*")
+SHIPPED = ("dtis_core/**/*", "models/**/*", "records/**/*")
 """Files of the clone, beside the notebook itself, that a notebook's result may come from."""
 
 
@@ -121,8 +121,12 @@ def _parameter_names(path: Path, book: NotebookNode) -> set[str]:
 
 
 def _shipped_files() -> dict[str, str]:
-    files = {path for pattern in SHIPPED for path in ROOT.glob(pattern) if path.is_file()}
-    return {path.relative_to(ROOT).as_posix(): sha256(path) for path in sorted(files)}
+    files = sorted(path for pattern in SHIPPED for path in ROOT.glob(pattern) if path.is_file())
+    return {
+        path.relative_to(ROOT).as_posix(): sha256(path)
+        for path in files
+        if "__pycache__" not in path.parts
+    }
 
 
 def _data_names() -> list[str]:

@@ -9,6 +9,7 @@ ones, which says where mask noise and colour offsets apply.
 """
 
 import itertools
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -215,13 +216,36 @@ def sprite_layer(model, k: int, layer: Tensor, sprite: Tensor, noise: Tensor | N
 def background_layer(model, n: int, parameters: Tensor) -> Layer:
     """Background n, from 0, under its parameters: without transparency."""
     appearance = soft_clip(model.backgrounds.appearances[n])
-    image = torch.cat([appearance, torch.ones_like(appearance[:2])])
+    ones = torch.ones_like(appearance[:1])
     names, size = model.config.background_transformations, tuple(model.config.image_size)
+    image = torch.cat([appearance, ones, ones])
     image = transformed(image, names, parameters, model.active, size, border=True)
-    return Layer(torch.ones_like(image[:1]), image[:-2])
+    return Layer(ones, image[:-2])
 
 
 # Eq. (5) and Algorithm 1
+
+
+class Choice(NamedTuple):
+    """What a layer holds: sprite 0..K, the layer it gives, and the parameters it was made with."""
+
+    k: int
+    layer: Layer
+    found: tuple | None  # parameters (P), (K, R) and features (F)
+
+
+class Scene(NamedTuple):
+    """One image's choices; the backdrop is one layer, or none for a model without backgrounds."""
+
+    background: int
+    backdrop: tuple[Layer, ...]
+    objects: tuple[Choice, ...]
+
+    def layers(self) -> list[Layer]:
+        return [*self.backdrop, *(choice.layer for choice in self.objects)]
+
+    def put(self, i: int, choice: Choice) -> "Scene":
+        return self._replace(objects=(*self.objects[:i], choice, *self.objects[i + 1 :]))
 
 
 class Oracle:
@@ -229,35 +253,34 @@ class Oracle:
 
     def __init__(self, model, images: Tensor, noise: Tensor | None):
         self.model, self.config, self.images, self.noise = model, model.config, images, noise
-        L, B = self.config.layers, len(images)
-        empty = sprite_layer(model, 0, None, None, None)
-        self.chosen = [[0] * L for _ in range(B)]
-        self.layers = [[empty] * L for _ in range(B)]
-        self.background = [0] * B
-        self.backdrops = [[] for _ in range(B)]  # each of one layer, where there are backgrounds
-        self.found = [None] * L  # each layer's parameters (B, P), (B, K, R) and features (B, F)
+        self.looks_again = self.config.looks == "residual"
+        self.nothing = Choice(0, sprite_layer(model, 0, None, None, None), None)
+        self.scenes = [Scene(0, (), (self.nothing,) * self.config.layers) for _ in images]
         self.logits = None  # of the occlusions, (B, pairs)
-        if self.config.looks == "image":
-            self.prediction = model.predictor(images)
-            for i in range(L):
-                p = self.prediction
-                self.found[i] = p.layer[:, i], p.sprite[:, i], p.features[:, i]
+        if not self.looks_again:
+            p = self.prediction = model.predictor(images)
+            for b, found in enumerate(zip(p.layer, p.sprite, p.features, strict=True)):
+                objects = (self.nothing._replace(found=part) for part in zip(*found, strict=True))
+                self.scenes[b] = self.scenes[b]._replace(objects=tuple(objects))
             self.read_occlusion()
         elif self.config.backgrounds:
             self.prediction = model.predictor(torch.cat([images, images * 0], dim=1))
 
-    def look(self, i: int) -> None:
-        """Predict layer i from the images beside what the other layers explain of them."""
-        empty = sprite_layer(self.model, 0, None, None, None)
-        rests = [composed(self.scene(b, i, empty), self.delta(b)) for b in range(len(self.images))]
-        look = self.model.predictor(torch.cat([self.images, torch.stack(rests).detach()], dim=1))
-        self.found[i] = look.layer[:, 0], look.sprite[:, 0], look.features[:, 0]
+    def look(self, i: int) -> list[tuple]:
+        """Predict layer i of each image from it beside what the other layers explain of it."""
+        rests = torch.stack([
+            composed(scene.put(i, self.nothing).layers(), self.delta(b))
+            for b, scene in enumerate(self.scenes)
+        ])  # fmt: skip
+        with torch.enable_grad():
+            look = self.model.predictor(torch.cat([self.images, rests.detach()], dim=1))
+            return list(zip(look.layer[:, 0], look.sprite[:, 0], look.features[:, 0], strict=True))
 
     def read_occlusion(self) -> None:
         """Predict the occlusions, where the model does."""
         if self.config.occlusion == "predicted":
-            features = torch.stack([features for _, _, features in self.found], dim=1)
-            self.logits = self.model.predictor.occlusion_logits(features)
+            features = [torch.stack([c.found[2] for c in scene.objects]) for scene in self.scenes]
+            self.logits = self.model.predictor.occlusion_logits(torch.stack(features))
 
     def delta(self, b: int) -> list[list]:
         """Image b's occlusion matrix; in order of choice, if it is not predicted (yet)."""
@@ -273,79 +296,93 @@ class Oracle:
             delta = [[0.0] * (L + 1)] + [[1.0, *row] for row in delta]
         return delta
 
-    def candidate(self, b: int, i: int, k: int) -> Layer:
-        """Sprite k of 0..K as layer i of image b."""
-        layer, sprite, _ = self.found[i]
-        return sprite_layer(self.model, k, layer[b], sprite[b, k - 1], self.noise)
-
-    def backdrop(self, b: int, n: int) -> list[Layer]:
-        """Background n of image b, as the list of what lies below the objects."""
-        if not self.config.backgrounds:
-            return []
-        return [background_layer(self.model, n, self.prediction.background[b, n])]
-
-    def scene(self, b: int, i: int, instead: Layer) -> list[Layer]:
-        """All layers of image b, with layer i replaced."""
-        return self.backdrops[b] + self.layers[b][:i] + [instead] + self.layers[b][i + 1 :]
-
-    def error(self, b: int, layers: list[Layer], used: int) -> Tensor:
-        """What Eq. (5) minimises, with the error averaged over pixels and channels."""
-        c = composed(layers, self.delta(b))
+    def loss(self, b: int) -> Tensor:
+        """What Eq. (5) minimises for image b, with the error averaged over pixels and channels."""
+        scene = self.scenes[b]
+        used = sum(choice.k > 0 for choice in scene.objects)
+        c = composed(scene.layers(), self.delta(b))
         return (self.images[b] - c).square().mean() + self.config.penalty * used
 
-    @property
-    def sprites(self) -> range:
-        """The sprites that a layer may choose from."""
-        return range(0 if self.config.empty_sprite else 1, self.config.sprites + 1)
+    def keep_best(self, b: int, scenes: Iterable[Scene]) -> None:
+        """Give image b the first scene with the least loss."""
+        best = float("inf")
+        for scene in scenes:
+            self.scenes[b] = scene
+            loss = self.loss(b)
+            if loss < best:
+                best, kept = loss, scene
+        self.scenes[b] = kept
+
+    def choice(self, k: int, found: tuple) -> Choice:
+        """Sprite k of 0..K, rendered from what was found for a layer."""
+        layer, sprite, _ = found
+        return Choice(k, sprite_layer(self.model, k, layer, sprite[k - 1], self.noise), found)
+
+    def choices(self, found: tuple) -> list[Choice]:
+        """All sprites that a layer may choose from."""
+        first = 0 if self.config.empty_sprite else 1
+        return [self.choice(k, found) for k in range(first, self.config.sprites + 1)]
+
+    def backdrop(self, b: int, n: int) -> tuple[Layer, ...]:
+        """Background n for image b, where there are backgrounds."""
+        if not self.config.backgrounds:
+            return ()
+        return (background_layer(self.model, n, self.prediction.background[b, n]),)
+
+    def backdrops(self, b: int) -> list[Scene]:
+        """Image b's scene over all backgrounds."""
+        backgrounds = range(max(1, self.config.backgrounds))
+        return [self.scenes[b]._replace(background=n, backdrop=self.backdrop(b, n))
+                for n in backgrounds]  # fmt: skip
+
+    def choose_sprites(self, i: int) -> None:
+        """Lines 3 to 5 of Algorithm 1 for layer i of each image."""
+        looks = self.look(i) if self.looks_again else None
+        for b, scene in enumerate(self.scenes):
+            found = looks[b] if looks else scene.objects[i].found
+            self.keep_best(b, [scene.put(i, choice) for choice in self.choices(found)])
 
     @torch.no_grad()
     def select_greedily(self, steps: int) -> None:
-        """Algorithm 1, with the best background first."""
-        for _ in range(steps):
-            for b in range(len(self.images)):
-                errors = {
-                    n: self.error(b, self.backdrop(b, n) + self.layers[b], 0)
-                    for n in range(self.config.backgrounds)
-                }
-                self.background[b] = min(errors, key=errors.get, default=0)
-                self.backdrops[b] = self.backdrop(b, self.background[b])
-            for i in range(self.config.layers):
-                if self.config.looks == "residual":
-                    with torch.enable_grad():
-                        self.look(i)
-                for b in range(len(self.images)):
-                    tried = {k: self.candidate(b, i, k) for k in self.sprites}
-                    errors = {
-                        k: self.error(b, self.scene(b, i, layer), int(k > 0))
-                        for k, layer in tried.items()
-                    }
-                    self.chosen[b][i] = k = min(errors, key=errors.get)
-                    self.layers[b][i] = tried[k]
+        """Algorithm 1, with the best background first.
+
+        Where the model looks again, at inference, later iterations count only if they help, and
+        every other one empties two layers at a time.
+        """
+        L = self.config.layers
+        for step in range(steps):
+            for b in range(len(self.scenes)):
+                self.keep_best(b, self.backdrops(b))
+            again = self.looks_again and not self.model.training and step > 0
+            for first in range(L):
+                former = list(self.scenes)
+                block = [first, (first + 1) % L] if again and step % 2 == 0 else [first]
+                for i, b in itertools.product(block, range(len(self.scenes))):
+                    gone = self.scenes[b].objects[i]._replace(k=0, layer=self.nothing.layer)
+                    self.scenes[b] = self.scenes[b].put(i, gone)
+                for i in block[:L]:
+                    self.choose_sprites(i)
+                for b, scene in enumerate(former):
+                    if again:
+                        self.keep_best(b, [scene, self.scenes[b]])
 
     @torch.no_grad()
     def select_exhaustively(self) -> None:
         """The minimum of Eq. (5) over all combinations."""
-        L, backgrounds = self.config.layers, range(max(1, self.config.backgrounds))
-        for b in range(len(self.images)):
-            below = [self.backdrop(b, n) for n in backgrounds]
-            tried = [{k: self.candidate(b, i, k) for k in self.sprites} for i in range(L)]
-            errors = {}
-            for n, *chosen in itertools.product(backgrounds, *[self.sprites] * L):
-                layers = below[n] + [tried[i][k] for i, k in enumerate(chosen)]
-                errors[n, *chosen] = self.error(b, layers, sum(k > 0 for k in chosen))
-            self.background[b], *self.chosen[b] = min(errors, key=errors.get)
+        for b, scene in enumerate(self.scenes):
+            each = [self.choices(choice.found) for choice in scene.objects]
+            self.keep_best(b, [
+                below._replace(objects=objects)
+                for below in self.backdrops(b) for objects in itertools.product(*each)
+            ])  # fmt: skip
 
-    def at_choice(self) -> tuple[Tensor, Tensor]:
-        """Return Eq. (5), averaged over images, and the reconstructions (B, C, H, W)."""
-        if self.config.looks == "residual":
+    def render(self) -> None:
+        """Render what was chosen again, with gradient."""
+        for b, (n, _, objects) in enumerate(self.scenes):
+            objects = tuple(self.choice(choice.k, choice.found) for choice in objects)
+            self.scenes[b] = Scene(n, self.backdrop(b, n), objects)
+        if self.looks_again:
             self.read_occlusion()
-        errors, reconstructions = [], []
-        for b, chosen in enumerate(self.chosen):
-            layers = self.backdrop(b, self.background[b])
-            layers += [self.candidate(b, i, k) for i, k in enumerate(chosen)]
-            errors.append(self.error(b, layers, sum(k > 0 for k in chosen)))
-            reconstructions.append(composed(layers, self.delta(b)))
-        return torch.stack(errors).mean(), torch.stack(reconstructions)
 
 
 def oracle(model, images: Tensor, noise: Tensor | None = None, steps: int | None = None):
@@ -359,8 +396,12 @@ def oracle(model, images: Tensor, noise: Tensor | None = None, steps: int | None
         search.select_exhaustively()
     else:
         search.select_greedily(steps or model.config.selection_steps)
-    loss, reconstructions = search.at_choice()
-    return loss, torch.tensor(search.chosen), torch.tensor(search.background), reconstructions
+    search.render()
+    loss = torch.stack([search.loss(b) for b in range(len(images))]).mean()
+    chosen = torch.tensor([[choice.k for choice in scene.objects] for scene in search.scenes])
+    background = torch.tensor([scene.background for scene in search.scenes])
+    c = [composed(scene.layers(), search.delta(b)) for b, scene in enumerate(search.scenes)]
+    return loss, chosen, background, torch.stack(c)
 
 
 def oracle_loss(model, images: Tensor, noise: Tensor | None = None, steps: int | None = None):

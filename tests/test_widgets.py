@@ -16,6 +16,7 @@ from dtis_core.errors import DtisError
 from dtis_core.model import DTISprites
 from dtis_core.runs import RunFolder
 from dtis_core.scene import Run
+from dtis_core.trainer import Trainer
 from dtis_core.training import train
 from dtis_core.widgets import (
     SceneEditor,
@@ -141,6 +142,10 @@ def editor():
     return SceneEditor(a_run(), IMAGES)
 
 
+def test_what_an_editor_displays_holds_its_picture(editor):
+    assert base64.b64decode(editor._repr_mimebundle_()["image/png"]) == editor.image.value
+
+
 def test_editor_starts_with_the_scene_as_found(editor):
     for image in (0, 1):
         editor.controls["image"].value = image
@@ -187,7 +192,7 @@ def test_editor_leaves_out_what_the_model_cannot_change():
     editor = SceneEditor(a_run("[placement]"), IMAGES[:1])
     assert not {"recolour", "colour"} & set(editor.controls)
     assert "scale" in editor.controls
-    editor = SceneEditor(a_run("[tint]"), IMAGES[:1])
+    editor = SceneEditor(a_run("[tint, similarity]"), IMAGES[:1])
     assert not {"right", "down", "scale"} & set(editor.controls)
     assert editor.message.value == ""
 
@@ -209,10 +214,20 @@ def test_watching_changes_nothing_and_the_button_stops(tmp_path):
     assert "step 20 of" in monitor.progress.value
 
 
-def test_monitor_ends_the_run_when_its_minutes_are_over(tmp_path):
-    config = load_preset("tetrominoes").override(SMALL)
-    monitor = TrainingMonitor(minutes=1e-6)
-    assert train(config, tmp_path, watcher=monitor, quiet=True).manifest()["step"] == 40
+def test_monitor_ends_the_run_when_its_minutes_are_over(monkeypatch):
+    trainer = Trainer(load_preset("tetrominoes").override(SMALL), IMAGES, seed=0)
+    monitor = TrainingMonitor(minutes=2)
+    monkeypatch.setattr(monitor, "picture", lambda trainer, losses: IMAGES[0])
+    losses, stops, lines = [], [], []
+    for now in (1000.0, 1060.0, 1119.0, 1120.0):
+        monkeypatch.setattr(time, "monotonic", lambda now=now: now)
+        trainer.step += 20
+        losses.append(0.1)
+        stops.append(monitor(trainer, losses))
+        lines.append(monitor.progress.value)
+    assert stops == [False, False, False, True]
+    assert lines[1].endswith("1 images/s, 1 min 0 s left")  # 20 steps of 2 images in a minute
+    assert "stopped after 120 s" in lines[3]
 
 
 def test_live_means_a_server_and_no_batch_run(monkeypatch):
@@ -251,7 +266,7 @@ def test_the_button_works_while_the_cell_runs(tmp_path, monkeypatch):
         client.control_channel.send(request)
         subshell = client.get_control_msg(timeout=20)["content"]["subshell_id"]
         client.execute(BUSY_CELL)
-        printed, clicked, end = "", False, time.monotonic() + 60
+        printed, clicked, end = "", False, time.monotonic() + 120
         while "stopped at" not in printed and time.monotonic() < end:
             message = client.get_iopub_msg(timeout=60)
             assert message["msg_type"] != "error", message["content"]["traceback"]

@@ -1,0 +1,384 @@
+"""Training: schedules, reassignment, and runs that end early and go on as if they had not."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from dtis_core import training
+from dtis_core.cli import main
+from dtis_core.config import load_preset
+from dtis_core.files import read_tensors
+from dtis_core.reassignment import reassign, sources
+from dtis_core.runs import RunFolder
+from dtis_core.scene import load
+from dtis_core.trainer import Trainer
+from dtis_core.training import train
+
+SMALL = [
+    "data.count=32", "data.held_out=4", "model.sprites=4", "training.batch_size=4",
+    "training.length=12", "training.warm_up=3", "training.frozen=2", "training.cosine_from=6",
+    "training.appearance_late=4", "training.reassign_every=3", "training.reassign_below=100",
+    "training.reassign_until=null",
+]  # fmt: skip
+EVERY_FEATURE = [
+    "model.looks=image", "model.head=pooled", "model.backgrounds=1", "model.empty_sprite=true",
+    "model.occlusion=predicted", "model.penalty=1e-4", "model.layer_transformations=[colour]",
+    "model.sprite_transformations=[similarity, position]", "training.unit=epoch",
+    "model.background_transformations=[colour]", "training.length=1.5", "training.warm_up=0.5",
+    "training.frozen=0.25", "training.cosine_from=null", "training.decay_at=[1]",
+    "training.decay_sprites=false", "training.curriculum={similarity: 0.5}",
+]  # fmt: skip
+
+
+def small(*settings):
+    """The fast preset, so small that a step takes some milliseconds."""
+    return load_preset("tetrominoes/fast").override([*SMALL, *settings])
+
+
+@pytest.fixture(autouse=True)
+def cache_folder(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("DTIS_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def random_images(count, size=35, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+
+
+def trainer(*settings, seed=0, images=None):
+    return Trainer(small(*settings), random_images(32) if images is None else images, seed)
+
+
+def weights(model):
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def same(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+
+
+def assert_same_state(first, second):
+    """Both run folders hold the same trainer state and weights, bit for bit."""
+    for file in ("trainer.safetensors", "model.safetensors"):
+        one, header = read_tensors(first / file)
+        two, other = read_tensors(second / file)
+        assert header.get("step") == other.get("step")
+        assert one.keys() == two.keys()
+        for name, tensor in one.items():
+            assert torch.equal(tensor, two[name]), name
+
+
+# Ending early and going on
+
+
+@pytest.mark.parametrize("settings", [[], EVERY_FEATURE], ids=["fast", "every feature"])
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, settings):
+    config = small(*settings)
+    whole = train(config, tmp_path / "whole", seed=3, quiet=True)
+    train(config, tmp_path / "parts", seed=3, quiet=True, max_steps=5)
+    parts = RunFolder(tmp_path / "parts")
+    assert parts.manifest()["status"] == "stopped"
+    early = read_tensors(parts.path / "trainer.safetensors")[0]["counters"][0]
+    train(config, tmp_path / "parts", seed=3, quiet=True, resume=True)
+    assert parts.manifest()["status"] == whole.manifest()["status"] == "finished"
+    assert whole.manifest()["step"] == 12
+    late = read_tensors(parts.path / "trainer.safetensors")[0]["counters"][0]
+    assert 0 < early < late  # sprites were reassigned in both parts
+    assert_same_state(whole.path, parts.path)
+
+
+def command(out, *settings):
+    """A `dtis train` of a small run in a process of its own, with a checkpoint at each step."""
+    arguments = ["train", "tetrominoes", "--out", str(out), "--checkpoint-seconds", "0"]
+    for setting in (*SMALL, *settings):
+        arguments += ["--set", setting]
+    return arguments
+
+
+def start(arguments):
+    code = "import sys, torch; torch.set_num_threads(1); from dtis_core.cli import main; sys.exit(main())"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(file, process):
+    """Wait until a file is there, while the process that will write it runs."""
+    while not file.exists():
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.002)
+
+
+def test_a_killed_run_resumes_to_the_same_weights(tmp_path):
+    arguments = command(tmp_path / "killed", "training.length=150", "training.cosine_from=100")
+    process = start(arguments)
+    wait_for(tmp_path / "killed" / "trainer.safetensors", process)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    process.communicate()
+    killed_at = int(read_tensors(tmp_path / "killed" / "trainer.safetensors")[1]["step"])
+    assert 0 < killed_at < 150
+    assert main([*arguments, "--resume", "--max-steps", str(killed_at + 4)]) == 0
+    arguments[arguments.index("--out") + 1] = str(tmp_path / "whole")
+    assert main([*arguments, "--max-steps", str(killed_at + 4)]) == 0
+    assert_same_state(tmp_path / "whole", tmp_path / "killed")
+
+
+def test_an_interrupted_run_is_usable_and_resumes_to_the_same_weights(tmp_path):
+    out = tmp_path / "interrupted"
+    arguments = command(out, "training.length=100000")
+    process = start(arguments)
+    wait_for(out / "trainer.safetensors", process)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted at step" in errors and "continue with --resume" in errors
+    assert "Traceback" not in output + errors
+    step = RunFolder(out).manifest()["step"]
+    assert RunFolder(out).manifest()["status"] == "interrupted"
+    assert load(out).decompose(random_images(2)).sprite_index.shape == (2, 3)
+    assert main([*arguments, "--resume", "--max-steps", str(step + 2)]) == 0
+    arguments[arguments.index("--out") + 1] = str(tmp_path / "whole")
+    assert main([*arguments, "--max-steps", str(step + 2)]) == 0
+    assert_same_state(tmp_path / "whole", out)
+
+
+def test_a_watcher_can_stop_a_run(tmp_path):
+    seen = []
+
+    def watcher(trainer, losses):
+        seen.append((trainer.step, len(losses)))
+        return True
+
+    folder = train(small("training.length=45"), tmp_path, quiet=True, watcher=watcher)
+    assert seen == [(20, 1)]
+    assert folder.manifest()["status"] == "stopped" and folder.manifest()["step"] == 20
+
+
+# Determinism and data order
+
+
+def test_the_seed_decides_the_weights():
+    runs = [trainer(seed=seed) for seed in (1, 1, 2)]
+    for run in runs:
+        for _ in range(3):
+            run.train_step()
+    first, again, other = (weights(run.model) for run in runs)
+    assert same(first, again) and not same(first, other)
+
+
+def test_each_epoch_is_a_permutation_of_its_own():
+    images = np.arange(22, dtype=np.uint8)[:, None, None, None] + np.zeros(
+        (22, 35, 35, 3), np.uint8
+    )
+
+    def shown(run, step):
+        run.step = step
+        return (255 * run.batch()[:, 0, 0, 0]).round().int().tolist()
+
+    run = trainer(images=images)
+    epochs = [[shown(run, 5 * epoch + i) for i in range(5)] for epoch in range(3)]
+    for epoch in epochs:
+        numbers = [number for batch in epoch for number in batch]
+        assert len(set(numbers)) == 20 and set(numbers) <= set(range(22))
+    assert epochs[0] != epochs[1]
+    late = trainer(images=images)
+    assert shown(late, 8) == epochs[1][3]  # no matter what was drawn before
+    wide = trainer("training.batch_size=10", images=images)
+    assert shown(wide, 2) == epochs[1][0] + epochs[1][1] + epochs[1][2][:2]
+    assert shown(trainer(images=images, seed=1), 0) != epochs[0][0]
+
+
+def test_fewer_images_than_a_batch_are_one_batch():
+    run = trainer(images=random_images(3))
+    assert run.steps_per_epoch == 1 and len(run.batch()) == 3
+
+
+# Schedules
+
+
+def factors(run, group, steps):
+    found = []
+    for step in steps:
+        run.step = step
+        found.append(run.rate_factor(group))
+    return found
+
+
+def test_rates_warm_up_and_fall_along_a_cosine():
+    run = trainer("training.length=100", "training.warm_up=10", "training.cosine_from=60")
+    found = factors(run, "network", [0, 4, 9, 30, 60, 70, 80, 99])
+    cosine = [0.5 * (1 + math.cos(math.pi * x)) for x in (0, 0.25, 0.5, 39 / 40)]
+    assert found == pytest.approx([0.1, 0.5, 1, 1, *cosine])
+    assert factors(run, "mask", [0, 1, 2]) == pytest.approx([0, 0, 0.3])
+
+
+def test_rates_fall_in_steps_of_ten_and_sprites_may_be_spared():
+    settings = ["training.cosine_from=null", "training.warm_up=0", "training.frozen=0"]
+    settings += ["training.unit=epoch", "training.decay_at=[2, 3]"]  # an epoch is 8 steps
+    run = trainer(*settings)
+    assert factors(run, "network", [15, 16, 23, 24]) == pytest.approx([1, 0.1, 0.1, 0.01])
+    assert factors(run, "mask", [15, 16, 24]) == pytest.approx([1, 0.1, 0.01])
+    spared = trainer(*settings, "training.decay_sprites=false")
+    assert factors(spared, "network", [15, 16, 24]) == pytest.approx([1, 0.1, 0.01])
+    assert factors(spared, "appearance", [15, 16, 24]) == [1, 1, 1]
+
+
+def test_the_optimizer_uses_the_schedule():
+    run = trainer("training.appearance_late=1", "training.appearance_late_rate=5e-2")
+    for step in range(4):
+        run.train_step()
+        rates = {group["name"]: group["lr"] for group in run.optimizer.param_groups}
+        warm = min(1, (step + 1) / 3)
+        assert rates["network"] == pytest.approx(1e-3 * warm)
+        assert rates["appearance"] == pytest.approx(0 if step < 2 else 5e-2 * warm)
+        assert rates["mask"] == pytest.approx(0 if step < 2 else 1e-2 * warm)
+    decays = {group["name"]: group["weight_decay"] for group in run.optimizer.param_groups}
+    assert decays == {"network": 1e-6, "appearance": 0, "mask": 0}
+
+
+def test_frozen_sprites_wait_while_the_networks_learn():
+    run = trainer("training.frozen=3", "model.backgrounds=1")
+    before = weights(run.model)
+    for _ in range(3):
+        run.train_step()
+    after = weights(run.model)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed and all(name.startswith("predictor.") for name in changed)
+    run.train_step()
+    after = weights(run.model)
+    for name in ("sprites.appearances", "sprites.masks", "backgrounds.appearances"):
+        assert not torch.equal(before[name], after[name])
+
+
+def test_the_curriculum_brings_modules_in():
+    run = trainer(*EVERY_FEATURE, "training.curriculum={similarity: 0.5, position: 1}")
+    expected = {0: {"colour"}, 3: {"colour"}, 4: {"colour", "similarity"}}
+    expected |= {8: {"colour", "similarity", "position"}}
+    for step, names in expected.items():
+        run.step = step
+        assert run.active_transformations() == names
+    run.step = 4
+    run.train_step()
+    assert run.model.active == expected[4]
+
+
+def test_the_number_of_selection_steps_can_alternate():
+    run = trainer("model.selection_steps=3", "model.alternate_steps=true")
+    drawn = []
+    for run.step in range(5):
+        drawn.append(run.selection_steps())
+    assert drawn == [1, 2, 3, 1, 2]
+    assert trainer("model.selection_steps=3", "model.alternate_steps=false").selection_steps() == 3
+
+
+# Reassignment
+
+
+@pytest.mark.parametrize("head", ["pooled", "attention"])
+def test_a_restarted_sprite_is_a_copy_in_all_its_parts(head):
+    transformations = ["model.layer_transformations=[tint]"]
+    transformations += ["model.sprite_transformations=[similarity, placement]"]
+    run = trainer(*transformations, f"model.head={head}", "training.frozen=0",
+                  "training.reassign_every=1000")  # fmt: skip
+    model = run.model
+    for weight in (model.predictor.sprite_head.weights[-1], model.sprites.masks):
+        torch.nn.init.normal_(weight, std=0.1)
+    for _ in range(2):
+        run.train_step()
+    before = {k: v.clone() for k, v in run.state().items()}
+    share = torch.tensor([0.4, 0.01, 0.3, 0.29], dtype=torch.float64)
+    assert reassign(model, run.optimizer, share, threshold=0.05) == 1
+    after = run.state()
+    images = run.batch()
+    prediction = model.eval().predictor(torch.cat([images, images], dim=1))
+    assert torch.equal(prediction.sprite[:, :, 1], prediction.sprite[:, :, 0])
+    assert not torch.equal(prediction.sprite[:, :, 2], prediction.sprite[:, :, 0])
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    of_sprites = {"sprites.appearances", "sprites.masks"}
+    of_sprites |= {"predictor.sprite_head.weights.2", "predictor.sprite_head.biases.2"}
+    if head == "attention":
+        of_sprites |= {"predictor.look.scores.weight", "predictor.look.scores.bias"}
+    kinds = ("model", "adam.exp_avg", "adam.exp_avg_sq")
+    assert changed == {f"{kind}.{name}" for kind in kinds for name in of_sprites}
+    for name in ("sprites.appearances", "sprites.masks"):
+        for kind in kinds:
+            old, new = before[f"{kind}.{name}"], after[f"{kind}.{name}"]
+            assert torch.equal(new[1], old[0])
+            assert torch.equal(new[[0, 2, 3]], old[[0, 2, 3]])
+
+
+def test_restarts_take_turns_among_the_most_used():
+    share = torch.tensor([0.0, 0.5, 0.01, 0.4, 0.0, 0.09], dtype=torch.float64)
+    assert sources(share, 0.05) == {0: 1, 2: 3, 4: 1}
+    assert sources(share, 0.0) == {}
+    assert share[1] == 0.5
+
+
+def test_little_used_sprites_restart_at_the_set_steps():
+    run = trainer("training.reassign_every=2", "training.reassign_until=6", "training.frozen=3")
+    counts = []
+    for _ in range(8):
+        run.train_step()
+        counts.append(run.reassigned)
+        assert (run.usage.sum() == 0) == (run.step % 2 == 0)
+    assert counts[2] == 0 and counts[3] > 0  # frozen for three steps
+    assert counts[5:] == [counts[5]] * 3  # none from step 6 on
+
+
+# Records
+
+
+def test_metrics_and_snapshots_are_kept(tmp_path):
+    folder = train(small("training.length=45"), tmp_path / "run", quiet=True)
+    lines = [json.loads(line) for line in (folder.path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [20, 40, 45]
+    assert all(math.isfinite(line["loss"]) for line in lines)
+    sheet = folder.snapshots()[-1]
+    assert sheet[0] == 45 and sheet[1].shape == (24, 4 * 24, 4)
+    assert folder.manifest()["seed"] == 0 and folder.manifest()["preset"] == "tetrominoes/fast"
+
+
+def test_metrics_after_the_checkpoint_are_dropped_when_resuming(tmp_path):
+    config = small("training.length=50")
+    folder = train(config, tmp_path, quiet=True, max_steps=25)
+    folder.log(step=40, loss=9.0)
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write('{"step": 41, "lo')
+    train(config, tmp_path, quiet=True, resume=True)
+    assert [line["step"] for line in folder.metrics()] == [20, 25, 40, 50]
+    assert all(line["loss"] < 1 for line in folder.metrics())
+
+
+def test_a_run_that_shows_nothing_is_called_stuck(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "PATIENCE", 0)
+    config = small("training.length=20", "training.mask_rate=1e-9", "model.mask_noise=0",
+                   "model.mask_sigma=0.1")  # fmt: skip
+    folder = train(config, tmp_path, quiet=True)
+    assert "that of an empty scene" in folder.metrics()[-1]["problem"]
+
+
+def test_the_loss_falls():
+    images = train_images(8)
+    run = trainer("training.length=60", "training.frozen=5", "training.warm_up=5",
+                  "training.reassign_every=1000", "training.batch_size=8",
+                  "training.cosine_from=null", images=images)  # fmt: skip
+    losses = [run.train_step() for _ in range(60)]
+    assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
+
+
+def train_images(count):
+    from dtis_core import datasets
+
+    return datasets.load("tetrominoes", "train", count).images
