@@ -120,7 +120,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", type=Path, help="run folder (default: runs/PRESET-SEED)")
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--max-steps", type=int, help="stop there; --resume goes on")
-    sub.add_argument("--checkpoint-seconds", type=float, default=45.0, help="between two of them")
+    sub.add_argument("--checkpoint-seconds", type=float, default=45.0, help="time between two")
     sub.add_argument("--resume", action="store_true", help="continue the run in --out")
     sub.add_argument("--overwrite", action="store_true", help="replace the run in --out")
     sub.add_argument("--device", default="cpu", help="cpu or cuda")

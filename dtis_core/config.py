@@ -224,14 +224,14 @@ def _check_ranges(config: Config, where: str) -> None:
         need(name in known, f"training.curriculum.{name}", "a transformation of the model", name)
 
 
-def from_dict(values: dict, where: str) -> Config:
+def from_dict(values: object, where: str) -> Config:
     """Build a checked Config; `where` names the source in errors. Raises DtisError."""
     config = _build(Config, values, where)
     _check_ranges(config, where)
     return config
 
 
-def _read_yaml(path: Path) -> dict:
+def _read_yaml(path: Path) -> object:
     """Read a YAML file, on top of the preset that its `extends` names, if any."""
     try:
         values = yaml.safe_load(path.read_text())

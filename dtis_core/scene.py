@@ -136,7 +136,7 @@ class Scene:
         layer: int,
         sprite: int | None = None,
         colour: tuple[float, ...] | None = None,
-        shift: tuple[float, float] = (0.0, 0.0),
+        shift: tuple[float, ...] = (0.0, 0.0),
         scale: float = 1.0,
         to_front: bool = False,
         to_back: bool = False,

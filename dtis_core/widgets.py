@@ -127,8 +127,9 @@ def make_control(name: str, values: object) -> widgets.ValueWidget:
         if low <= start <= high and low < high:
             if all(isinstance(value, int) for value in values):
                 return widgets.IntSlider(start, low, high, **label)
-            steps = max(1, round(100 * (start - low) / (high - low)))  # that lead to the start
-            step = (start - low or high - low) / (steps if start > low else 100)
+            step = (high - low) / 100
+            if start > low:  # a front end rounds values to whole steps: let the start be one
+                step = (start - low) / max(1, round((start - low) / step))
             return widgets.FloatSlider(start, min=low, max=high, step=step, **label)
     raise DtisError(
         f"control '{name}': found {values!r}; give (low, high, start) with low <= start <= high, "
