@@ -29,6 +29,7 @@ HUES = ["#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#D55E00"]
 LEVELS = [0.0, 0.5, -0.35, 0.75]  # towards white, or towards black where negative
 INK, GREY, BEHIND = "#333333", "#8C8C8C", "#1C1C1C"
 CHECKS = 0.98, 0.89  # the two greys of the checkerboard that stands for transparency
+DARK_CHECKS = 0.5, 0.4  # those behind sprites that are still white
 TILE = 72  # pixels, about the side that small images are enlarged to
 GAP = 6  # pixels between tiles
 
@@ -107,11 +108,13 @@ def channels_last(images: ArrayLike) -> Float[np.ndarray, "*lead h w C"]:
     return np.clip(np.moveaxis(np.asarray(images, dtype=float), -3, -1), 0, 1)
 
 
-def over_checkerboard(rgba: Float[Array, "*lead 4 h w"], square: int = 2) -> Pictures:
-    """Lay RGBA images in [0, 1] over a light grey checkerboard, as in Fig. 1 of the paper."""
+def over_checkerboard(
+    rgba: Float[Array, "*lead 4 h w"], square: int = 2, checks: tuple[float, float] = CHECKS
+) -> Pictures:
+    """Lay RGBA images in [0, 1] over a checkerboard, light grey as in Fig. 1 of the paper."""
     picture = channels_last(rgba)
     rows, columns = np.indices(picture.shape[-3:-1]) // square
-    board = np.where((rows + columns) % 2, *CHECKS)[..., None]  # (h, w, 1)
+    board = np.where((rows + columns) % 2, *checks)[..., None]  # (h, w, 1)
     alpha = picture[..., 3:]
     return alpha * picture[..., :3] + (1 - alpha) * board
 
@@ -241,7 +244,10 @@ def _moments(run: RunFolder, count: int, power: float) -> list[tuple[int, Pictur
         raise DtisError(f"{run.path}: has no snapshots of its sprites; train it again to get some")
     spaced = np.linspace(0, 1, count) ** power * (len(snapshots) - 1)
     chosen = [snapshots[i] for i in np.unique(spaced.round().astype(int))]
-    return [(step, enlarge(over_checkerboard(sprites_of(sheet)), 48)) for step, sheet in chosen]
+    return [
+        (step, enlarge(over_checkerboard(sprites_of(sheet), checks=DARK_CHECKS), 48))
+        for step, sheet in chosen
+    ]
 
 
 def evolution_strip(run: RunFolder, moments: int = 8) -> Figure:
@@ -249,7 +255,7 @@ def evolution_strip(run: RunFolder, moments: int = 8) -> Figure:
 
     Most happens early, so moments are denser there. Raises DtisError where there are no snapshots.
     """
-    steps, tiles = zip(*_moments(run, moments, power=2), strict=True)
+    steps, tiles = zip(*_moments(run, moments, power=1.5), strict=True)
     return show_tiles(np.stack(tiles), rows=[f"step {step}" for step in steps], gap=2)
 
 
