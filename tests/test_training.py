@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from dtis_core import training
+from dtis_core import datasets, training
 from dtis_core.cli import main
 from dtis_core.config import load_preset
 from dtis_core.files import read_tensors
+from dtis_core.model import DTISprites
 from dtis_core.reassignment import reassign, sources
 from dtis_core.runs import RunFolder
 from dtis_core.scene import load
@@ -199,6 +200,25 @@ def test_each_epoch_is_a_permutation_of_its_own():
     assert shown(trainer(images=images, seed=1), 0) != epochs[0][0]
 
 
+def test_each_step_draws_a_noise_of_its_own(monkeypatch):
+    drawn, true_loss = [], DTISprites.loss
+
+    def loss(self, images, noise, steps):
+        drawn.append(noise)
+        return true_loss(self, images, noise, steps)
+
+    monkeypatch.setattr(DTISprites, "loss", loss)
+    run = trainer()
+    for _ in range(3):
+        run.train_step()
+    late = trainer()
+    late.step = 2
+    late.train_step()
+    assert not torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[1], drawn[2])
+    assert torch.equal(drawn[2], drawn[3])  # no matter what was drawn before
+    assert drawn[0].shape == (4, 35, 35) and 0.3 < drawn[0].abs().max() <= 0.4
+
+
 def test_fewer_images_than_a_batch_are_one_batch():
     run = trainer(images=random_images(3))
     assert run.steps_per_epoch == 1 and len(run.batch()) == 3
@@ -369,15 +389,9 @@ def test_a_run_that_shows_nothing_is_called_stuck(tmp_path, monkeypatch):
 
 
 def test_the_loss_falls():
-    images = train_images(8)
+    images = datasets.load("tetrominoes", "train", 8).images
     run = trainer("training.length=60", "training.frozen=5", "training.warm_up=5",
                   "training.reassign_every=1000", "training.batch_size=8",
                   "training.cosine_from=null", images=images)  # fmt: skip
     losses = [run.train_step() for _ in range(60)]
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
-
-
-def train_images(count):
-    from dtis_core import datasets
-
-    return datasets.load("tetrominoes", "train", count).images
