@@ -8,8 +8,10 @@ import oracle
 import pytest
 import torch
 
+from dtis_core.composition import ordered_occlusion
 from dtis_core.config import ModelConfig
 from dtis_core.model import DTISprites
+from dtis_core.selection import exhaustive_selection, greedy_selection
 from dtis_core.transformations import TRANSFORMATIONS
 
 MODELS = range(60)
@@ -65,7 +67,7 @@ def draw_config(number):
         background_transformations=draw_sequence(rng, first if turn == 2 else pick(*names, None)),
         empty_sprite=bool(rng.integers(2)),
         occlusion=pick("fixed", "predicted"),
-        penalty=pick(0.0, 2**-13, 2**-7),  # exact in single precision, too
+        penalty=pick(0.0, 2**-13, 2**-5),  # exact in single precision, too
         mask_noise=pick(0.0, 0.4),
         selection="exhaustive" if exhaustive else "greedy",
         selection_steps=int(rng.integers(1, 4)),
@@ -144,6 +146,22 @@ def test_the_core_equals_the_oracle(number):
         for name, gradient in expected.gradients.items():
             error = (found.gradients[name].double() - gradient).norm()
             assert error <= near * (gradient.norm() + 1e-3 * largest), name
+
+
+@pytest.mark.parametrize(("penalty", "used"), [(0.3, 0), (0.2, 1), (0.001, 2)])
+def test_the_penalty_decides_how_many_sprites_are_used(penalty, used):
+    image = torch.full((1, 1, 4, 4), 0.5)  # error 0.25 without a sprite,
+    alphas = torch.full((1, 2, 1, 1, 4, 4), 0.9)  # 0.0025 with one, almost nothing with two
+    colours = torch.full((1, 2, 1, 1, 4, 4), 0.5)
+    occlusion, backgrounds = ordered_occlusion(1, 2, image), torch.zeros(1, 0, 1, 4, 4)
+    rules = {"penalty": penalty, "empty": True}
+    whole = exhaustive_selection(image, occlusion, backgrounds, alphas, colours, **rules)
+    assert (whole.sprites > 0).sum() == used
+    greedy = greedy_selection(
+        image, occlusion, backgrounds, lambda i, _: (alphas[:, i], colours[:, i]), 2,
+        steps=1, **rules,
+    )  # fmt: skip
+    assert (greedy.sprites > 0).sum() == used
 
 
 def test_the_models_miss_nothing():
