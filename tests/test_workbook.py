@@ -196,7 +196,10 @@ def test_an_interrupt_stops_the_kernels_and_leaves_nothing_half_written(tmp_path
     hang = f"import os, time\nopen({str(pid)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
     books = [write(tmp_path / "01_plain.ipynb", "1"), write(tmp_path / "02_hangs.ipynb", hang)]
     call = f"run_workbook([Path(p) for p in {list(map(str, books))}], output=Path('figures'))"
-    code = "import sys; from pathlib import Path; from dtis_core.workbook import run_workbook; "
+    code = "import signal, sys; from pathlib import Path; "
+    code += "from dtis_core.workbook import run_workbook; "
+    # A parent in the background of a shell hands down an ignored SIGINT.
+    code += "signal.signal(signal.SIGINT, signal.default_int_handler);"
     runner = subprocess.Popen(
         [sys.executable, "-c", f"{code} sys.exit({call})"],
         cwd=tmp_path,
