@@ -83,7 +83,8 @@ def bench_preset(preset: str, seconds: float, device: str) -> dict:
     warm up.
     """
     config = load_preset(preset)
-    data = datasets.load(config.data.name, "train", min(config.data.count or 2048, 2048))
+    count = min(config.data.count or 2048, 2048)
+    data = datasets.load_for(config, config.data.train_split, count)
     trainer = Trainer(config, data.images, seed=0, device=device)
     # Any step of the run's later part: sprites learn, all transformations are on.
     trainer.step = trainer.length // 2

@@ -31,27 +31,32 @@ def train(arguments: argparse.Namespace) -> int:
     status = folder.manifest()["status"]
     print(f"{status} at step {folder.manifest()['step']}: {out}")
     if status in ("finished", "stopped"):
-        print_scores(score(out, "test", None), as_json=False)
+        print_scores(score(out, None, None), as_json=False)
     return 130 if status == "interrupted" else 0
 
 
-def score(name: str | Path, split: str, data_name: str | None) -> dict:
-    """Score a run on a split and record it in the manifest of a run folder."""
+def score(name: str | Path, split: str | None, data_name: str | None) -> dict:
+    """Score a run on a split (None: its own) and record it in the manifest of a run folder."""
+    from dataclasses import replace
+
     from dtis_core import datasets
     from dtis_core.evaluation import evaluate
     from dtis_core.runs import commit
     from dtis_core.scene import load
 
     run = load(name)
-    wanted = data_name or run.config.data.name
-    data = datasets.load(wanted, split, run.config.data.held_out)
+    config = run.config
+    if data_name:
+        config = replace(config, data=replace(config.data, name=data_name))
+    split = split or config.data.score_split
+    data = datasets.load_for(config, split, config.data.held_out)
     scores = {"run": str(name), "preset": run.config.preset, "split": split}
     scores |= evaluate(run, data)
     scores |= {k: run.manifest.get(k) for k in ("seed", "step", "commit", "device", "wall_seconds")}
     scores["scored_by_commit"] = commit()
     if Path(name).exists():
         kept = run.manifest.get("scores", {})
-        run.folder.update_manifest(scores=kept | {f"{wanted}/{split}": scores})
+        run.folder.update_manifest(scores=kept | {f"{config.data.name}/{split}": scores})
     return scores
 
 
@@ -63,11 +68,12 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 def print_scores(scores: dict, as_json: bool) -> None:
     """Print scores for a person, in percent, or as JSON, in fractions."""
+    from dtis_core.evaluation import SCORES
+
     if as_json:
         print(json.dumps(scores))
         return
-    percent = {k: f"{100 * scores[k]:.2f}" for k in ("ARI", "ARI-FG", "mACC", "mIoU")}
-    line = "  ".join(f"{name} {value}" for name, value in percent.items())
+    line = "  ".join(f"{k} {100 * scores[k]:.2f}" for k in SCORES if k in scores)
     print(f"{scores['data']}, {scores['images']} images ({scores['split']}): {line}")
 
 
@@ -90,8 +96,10 @@ def data(arguments: argparse.Namespace) -> int:
     from dtis_core.config import load_preset
 
     config = load_preset(arguments.preset)
-    for split, count in (("train", config.data.count), ("test", config.data.held_out)):
-        loaded = datasets.load(config.data.name, split, count)
+    settings = config.data
+    splits = {settings.train_split: settings.count, settings.score_split: settings.held_out}
+    for split, count in splits.items():
+        loaded = datasets.load_for(config, split, count)
         print(f"{split}: {loaded.name}, {loaded.images.shape}, fingerprint {loaded.fingerprint}")
     return 0
 
@@ -129,7 +137,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub = command("eval", evaluate)
     sub.add_argument("run", help="run folder or shipped model")
     sub.add_argument("--data", help="another data set than the run's own")
-    sub.add_argument("--split", default="test", help="test (held out, default) or train (paper's)")
+    sub.add_argument("--split", help="such as test, train or all (default: as the preset says)")
     sub.add_argument("--json", action="store_true")
 
     sub = command("figures", figures)

@@ -20,8 +20,11 @@ class DataConfig:
     """What to train on, and what to hold out."""
 
     name: str
+    path: str | None = None  # the folder of a data set that is anyone's own
     count: int | None = None  # training images; None: all there are
-    held_out: int = 320
+    held_out: int | None = 320  # images to score at most; None: all of the split
+    train_split: str = "train"
+    score_split: str = "test"
 
 
 @dataclass(frozen=True)
@@ -217,7 +220,7 @@ def _check_ranges(config: Config, where: str) -> None:
     moment = training.second_moment
     need(0 <= moment < 1, "training.second_moment", "in [0, 1)", moment)
     need(data.count is None or data.count >= 1, "data.count", "at least 1", data.count)
-    need(data.held_out >= 1, "data.held_out", "at least 1", data.held_out)
+    need(data.held_out is None or data.held_out >= 1, "data.held_out", "at least 1", data.held_out)
     known = {*model.layer_transformations, *model.sprite_transformations,
              *model.background_transformations}  # fmt: skip
     for name in training.curriculum:

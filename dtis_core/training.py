@@ -63,13 +63,7 @@ def train(
     if max_steps is not None and max_steps < 1:
         raise DtisError(f"max_steps: must be at least 1, found {max_steps}")
     folder = RunFolder(out)
-    data = datasets.load(config.data.name, "train", config.data.count)
-    found = data.images.shape[1:]
-    if found != (*config.model.image_size, config.model.channels):
-        raise DtisError(
-            f"{data.name}: images are {found[:2]} with {found[2]} channels, but model.image_size "
-            f"is {config.model.image_size} and model.channels {config.model.channels}"
-        )
+    data = datasets.load_for(config, config.data.train_split, config.data.count)
     trainer = Trainer(config, data.images, seed, check_device(device))
     seconds = 0.0
     if resume:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Integer, UInt8
 
+from dtis_core.config import Config
 from dtis_core.errors import DtisError, suggest
 
 CLONE = Path(__file__).resolve().parents[2]
@@ -29,7 +30,7 @@ class SceneDataset:
         images: RGB images in 0..255.
         masks: the object each pixel shows: 0 is background, m is the m-th object; None if unknown.
         categories: category 1..classes of the m-th object in column m - 1, 0 where there is none;
-            None if unknown.
+            one column, the image's class, for data to cluster; None if unknown.
         fingerprint: 16 hexadecimal digits of the name and contents, computed unless given.
     """
 
@@ -66,16 +67,36 @@ class SceneDataset:
 
     def subset(self, indices: Integer[np.ndarray, " S"] | list[int] | slice) -> "SceneDataset":
         """Return the images at `indices`, in that order; a slice shares memory with this one."""
-        parts = (self.images, self.masks, self.categories)
-        return SceneDataset(self.name, *(None if part is None else part[indices] for part in parts))
+        arrays = (self.images, self.masks, self.categories)
+        return SceneDataset(self.name, *(None if a is None else a[indices] for a in arrays))
 
 
-Loader = Callable[[str, int | None, int, Path], SceneDataset]
+@dataclass(frozen=True)
+class Request:
+    """What a loader is asked for.
+
+    Attributes:
+        split: "train", "test" or another split the dataset has.
+        count: at most this many images, the first of the split; None for the dataset's default.
+        seed: selects the random stream of a generated dataset; files ignore it.
+        root: the folder that holds downloaded files.
+        size: height and width wanted of images that come in any size; None for the dataset's
+            default. Datasets of one size ignore it.
+    """
+
+    split: str
+    count: int | None
+    seed: int
+    root: Path
+    size: tuple[int, int] | None
+
+
+Loader = Callable[[Request], SceneDataset]
 DATASETS: dict[str, Loader] = {}
 
 
 def register(name: str) -> Callable[[Loader], Loader]:
-    """Register a loader `(split, count, seed, root) -> SceneDataset` under `name`."""
+    """Register a loader, which answers a `Request`, under `name`."""
 
     def add(loader: Loader) -> Loader:
         DATASETS[name] = loader
@@ -90,15 +111,11 @@ def load(
     count: int | None = None,
     seed: int = 0,
     root: str | Path | None = None,
+    size: tuple[int, int] | None = None,
 ) -> SceneDataset:
-    """Load a dataset by its registered name.
+    """Load a dataset by its registered name; see `Request` for the arguments.
 
-    Args:
-        name: a key of `DATASETS`.
-        split: "train", "test" or another split the dataset has.
-        count: at most this many images, the first of the split; None for the dataset's default.
-        seed: selects the random stream of a generated dataset; files ignore it.
-        root: the folder that holds downloaded files; `data_root()` if None.
+    `root` None means `data_root()`.
 
     Raises:
         DtisError: unknown name or split, a count below 1, a negative seed, or a missing or
@@ -110,7 +127,36 @@ def load(
         raise DtisError(f"count is {count}; ask for at least 1 image of '{name}'")
     if seed < 0:
         raise DtisError(f"seed is {seed}; give 0 or more")
-    return DATASETS[name](split, count, seed, data_root() if root is None else Path(root))
+    root = data_root() if root is None else Path(root).expanduser()
+    return DATASETS[name](Request(split, count, seed, root, size))
+
+
+def load_for(config: Config, split: str, count: int | None = None) -> SceneDataset:
+    """Load the data a configuration names, at its images' size; arguments and errors as in `load`.
+
+    Raises a DtisError, too, where the images do not have the size and channels that it says.
+    """
+    data, model = config.data, config.model
+    loaded = load(data.name, split, count, root=data.path, size=model.image_size)
+    found = loaded.images.shape[1:]
+    if found != (*model.image_size, model.channels):
+        raise DtisError(
+            f"{loaded.name}: images are {found[:2]} with {found[2]} channels, but model.image_size "
+            f"is {model.image_size} and model.channels {model.channels}"
+        )
+    return loaded
+
+
+def part(total: int, split: str, name: str) -> Integer[np.ndarray, " n"]:
+    """Return which of `total` things a split holds, where a dataset comes without splits.
+
+    "all" of them; "test", every fifth from the fifth on; "train", the others. Raises DtisError for
+    another split.
+    """
+    check_split(split, ("all", "train", "test"), name)
+    index = np.arange(total)
+    held_out = index % 5 == 4
+    return index[{"all": held_out | True, "test": held_out, "train": ~held_out}[split]]
 
 
 def check_split(split: str, known: tuple[str, ...], name: str) -> None:

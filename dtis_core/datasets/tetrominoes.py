@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Integer, UInt8
 from numpy.lib.stride_tricks import sliding_window_view
 
-from dtis_core.datasets import SceneDataset, check_split, fingerprint, register
+from dtis_core.datasets import Request, SceneDataset, check_split, fingerprint, register
 from dtis_core.datasets.cache import cached
 from dtis_core.datasets.tfrecord import Feature, read_examples
 from dtis_core.errors import DtisError
@@ -112,14 +112,15 @@ def _overlapping(corners: Integer[np.ndarray, "N 3 4 2"]) -> Bool[np.ndarray, " 
 
 
 @register("tetrominoes")
-def load_generated(split: str, count: int | None, seed: int, root: Path) -> SceneDataset:
-    """Generate `count` images (60,000 for "train" and 320 for "test" by default).
+def load_generated(request: Request) -> SceneDataset:
+    """Generate `request.count` images (60,000 for "train" and 320 for "test" by default).
 
     The splits are separate random streams of the same seed, and a shorter dataset is the beginning
-    of a longer one. `root` is not used.
+    of a longer one.
     """
+    split, seed = request.split, request.seed
     check_split(split, tuple(DEFAULT_COUNTS), "tetrominoes")
-    count = count or DEFAULT_COUNTS[split]
+    count = request.count or DEFAULT_COUNTS[split]
     version = 1  # count up whenever the images of a seed change
     key = fingerprint("tetrominoes generated", version, split, count, seed)
     arrays = cached(f"tetrominoes-{key}", lambda: _generate(split, count, seed))
@@ -143,8 +144,8 @@ def _generate(split: str, count: int, seed: int) -> tuple[np.ndarray, np.ndarray
 
 
 @register("tetrominoes-official")
-def load_official(split: str, count: int | None, seed: int, root: Path) -> SceneDataset:
-    """Read the official TFRecord file under `root/multi_object`.
+def load_official(request: Request) -> SceneDataset:
+    """Read the official TFRecord file under `request.root / "multi_object"`.
 
     The test split is the last 320 of the first 60,320 records and the training split what precedes
     it; a file of 320 records or fewer is every split at once.
@@ -152,11 +153,12 @@ def load_official(split: str, count: int | None, seed: int, root: Path) -> Scene
     Raises:
         DtisError: there is no such file, or it is damaged or holds something else.
     """
+    split, count = request.split, request.count
     check_split(split, tuple(DEFAULT_COUNTS), "tetrominoes-official")
     train, test = DEFAULT_COUNTS["train"], DEFAULT_COUNTS["test"]
     if split == "train":
         train = min(train, count or train)
-    path = _official_file(root)
+    path = _official_file(request.root)
     parsed = [
         _parse(example, f"{path}: record {index}")
         for index, example in enumerate(islice(read_examples(path), train + test))
