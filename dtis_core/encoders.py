@@ -10,6 +10,7 @@ from dtis_core.errors import DtisError, suggest
 
 Features = Float[Tensor, "B F y x"]
 Smaller = Float[Tensor, "B G v u"]  # as many or more features, at the same or a lower resolution
+LARGEST = 64  # pixels a side that our encoder reads; more cost time and find no more objects
 START_GAIN = 0.3  # of a plain block's residual branch; with zero the deep features wake up late
 
 
@@ -83,7 +84,7 @@ class Small(nn.Module):
     """Our encoder: a stride-2 stem and four unnormalised blocks, 64 features.
 
     The deep features (stride 4), which see most of the image, are laid over the early ones
-    (stride 2), which know where the edges are.
+    (stride 2), which know where the edges are. Images above 64 pixels are halved first.
     """
 
     def __init__(self, channels: int, width: int = 64):
@@ -97,7 +98,9 @@ class Small(nn.Module):
         self.from_deep = nn.Conv2d(width, width, 1)
 
     def forward(self, images: Float[Tensor, "B C H W"]) -> Features:
-        """Return features at half the images' resolution."""
+        """Return features at half the (halved) images' resolution."""
+        while max(images.shape[-2:]) > LARGEST:
+            images = F.avg_pool2d(images, 2, ceil_mode=True)
         early = self.early(self.stem(images))
         deep = self.from_deep(torch.relu(self.deep(early)))
         deep = F.interpolate(deep, size=early.shape[-2:], mode="nearest")

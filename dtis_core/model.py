@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from dtis_core.canvas import Canvas
 from dtis_core.composition import (
     binary_occlusion,
     compose,
@@ -21,7 +22,7 @@ from dtis_core.errors import DtisError
 from dtis_core.predictor import Prediction, Predictor
 from dtis_core.selection import Candidates, Selection, exhaustive_selection, greedy_selection
 from dtis_core.sprites import Backgrounds, Sprites, mask_noise, soft_clip
-from dtis_core.transformations import Canvas, Sequence
+from dtis_core.transformations import Sequence
 
 
 @dataclass(frozen=True)

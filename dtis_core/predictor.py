@@ -11,8 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dtis_core.canvas import pixel_centres
 from dtis_core.encoders import build_encoder
-from dtis_core.transformations import Sequence, pixel_centres
+from dtis_core.transformations import Sequence
 
 HIDDEN = 128  # units in each of a head's two hidden layers
 

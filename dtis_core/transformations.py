@@ -1,55 +1,31 @@
 """Transformation modules and sequences (Sec. 3.1 Eq. 3, C.1, Table 6).
 
-Each module is identity for zero parameters. Spatial modules *sample*: an output pixel at y in
-[-1, 1] (image frame) reads the canvas at `u(y)` in [-1, 1] (canvas frame), bilinearly.
-
-A `Canvas` carries the pixels of K sprites and a `support`, a canvas of ones that goes through the
-same resampling: it says where the sprite's frame lies, for the mask noise and for colour offsets.
-Colour modules are affine per channel, so they commute with resampling: a sequence keeps them
-pending and applies them once, at the end, instead of on B x L copies of each sprite.
+Each module is identity for zero parameters. Colour modules are affine per channel, so they commute
+with resampling: a sequence keeps them pending on its `Canvas` and applies them once, at the end,
+instead of on B x L copies of each sprite.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import lru_cache
+from itertools import groupby
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from dtis_core.canvas import (
+    Canvas,
+    hat_matrix,
+    identity_grid,
+    pixel_centres,
+    resample_at,
+    resample_separably,
+)
 from dtis_core.errors import DtisError, suggest
 
 Parameters = Float[Tensor, "B L k P"]  # k = K for sprite-specific parameters, 1 for shared ones
-
-
-@dataclass(frozen=True)
-class Canvas:
-    """Images on their way through a sequence; leading axes broadcast (1 where shared).
-
-    pixels (B, L, K, C+1, h, w): colours, then the mask. support (B, L, K, 1, h, w) in [0, 1].
-    gain, bias (B, L, K, C) or None: the pending colour map `gain * colour + bias * support`.
-    """
-
-    pixels: Float[Tensor, "B L K D h w"]
-    support: Float[Tensor, "#B #L #K 1 h w"]
-    gain: Tensor | None = None
-    bias: Tensor | None = None
-    padding: str = "zeros"
-
-    @property
-    def mask(self) -> Float[Tensor, "B L K 1 h w"]:
-        """The last channel of the pixels."""
-        return self.pixels[:, :, :, -1:]
-
-    @property
-    def colour(self) -> Float[Tensor, "B L K C h w"]:
-        """The other channels, under the pending colour map."""
-        colour = self.pixels[:, :, :, :-1]
-        if self.gain is not None:
-            colour = self.gain[..., None, None] * colour
-        if self.bias is not None:
-            colour = colour + self.bias[..., None, None] * self.support
-        return colour
 
 
 class Tint:
@@ -87,48 +63,6 @@ class Colour(Tint):
         canvas = super().__call__(canvas, parameters, _)
         bias = parameters[..., self.channels :]  # (B, L, k, C)
         return replace(canvas, bias=bias if canvas.bias is None else bias + canvas.bias)
-
-
-def pixel_centres(count: int, like: Tensor) -> Float[Tensor, "n"]:
-    """Return the centres of `count` pixels that share [-1, 1]."""
-    return (torch.arange(count, dtype=like.dtype, device=like.device) * 2 + 1) / count - 1
-
-
-def hat_matrix(
-    coordinates: Float[Tensor, "*lead n"], count: int, padding: str = "zeros"
-) -> Float[Tensor, "*lead n count"]:
-    """Return bilinear weights: row i reads a line of `count` pixels at `coordinates[i]`.
-
-    Coordinates are in [-1, 1] of the line; beyond it the weights fade to zero, or for a padding
-    of "border" stay at the last pixel.
-    """
-    index = ((coordinates + 1) * count - 1) / 2
-    if padding == "border":
-        index = index.clamp(0, count - 1)
-    pixels = torch.arange(count, dtype=index.dtype, device=index.device)
-    return (1 - (index[..., None] - pixels).abs()).clamp(min=0)
-
-
-def resample_separably(
-    pixels: Float[Tensor, "b l K D h w"],
-    rows: Float[Tensor, "B L k H h"],
-    columns: Float[Tensor, "B L k W w"],
-) -> Float[Tensor, "B L N D H W"]:
-    """Return `rows @ pixels @ columns^T` for every canvas, N the larger of k and K.
-
-    With weights shared by all sprites (k = 1) the sprites lie side by side in one large product
-    per image and layer, and canvases shared by all images make the first product a single one.
-    """
-    if rows.shape[2] > 1:
-        return rows.unsqueeze(3) @ pixels @ columns.unsqueeze(3).mT
-    b, layers, K, D, h, w = pixels.shape
-    B, L, _, H, _ = rows.shape
-    side_by_side = pixels.permute(0, 1, 4, 2, 3, 5).reshape(b, layers, h, K * D * w)
-    if b == layers == 1:
-        side_by_side = side_by_side[0, 0]  # (h, K D w)
-    moved = rows[:, :, 0] @ side_by_side  # (B, L, H, K D w)
-    moved = moved.reshape(B, L, H * K * D, w) @ columns[:, :, 0].mT  # (B, L, H K D, W)
-    return moved.reshape(B, L, H, K, D, -1).permute(0, 1, 3, 4, 2, 5)  # (B, L, K, D, H, W)
 
 
 class Position:
@@ -212,8 +146,8 @@ class Translation(Placement):
         return super().moved(F.pad(parameters, (1, 0)), shift, 1.0)[..., 1:]
 
 
-class GridTransformation:
-    """A spatial module that samples along a grid; subclasses say where each output pixel reads."""
+class PointMap:
+    """A spatial module given by where each point of its output reads in its input."""
 
     spatial = True
     size: int
@@ -221,31 +155,33 @@ class GridTransformation:
     def __init__(self, channels: int):
         pass
 
-    def grid(self, parameters: Tensor, size: tuple[int, int]) -> Float[Tensor, "N H W 2"]:
-        """Return sampling points (x, y) in [-1, 1] for parameters (N, P)."""
+    def points(
+        self, parameters: Float[Tensor, "N P"], at: Float[Tensor, "#N H W 2"]
+    ) -> Float[Tensor, "N H W 2"]:
+        """Return the points (x, y) in [-1, 1] that the output reads at the points `at`."""
         raise NotImplementedError
 
     def __call__(self, canvas: Canvas, parameters: Parameters, size: tuple[int, int]) -> Canvas:
         """Sample the canvases onto `size` (H, W)."""
-        B, L, k, P = parameters.shape
-        K, D, h, w = canvas.pixels.shape[2:]
-        support = canvas.support.expand(*canvas.pixels.shape[:3], 1, h, w)
-        both = torch.cat([canvas.pixels, support], dim=3).expand(B, L, K, D + 1, h, w)
-        grid = self.grid(parameters.reshape(B * L * k, P), size)  # (N, H, W, 2)
-        # Where parameters are shared by all sprites, the sprites travel as channels of one image.
-        both = both.reshape(B * L * k, (K // k) * (D + 1), h, w)
-        moved = F.grid_sample(both, grid, padding_mode=canvas.padding, align_corners=False)
-        moved = moved.reshape(B, L, K, D + 1, *size)
-        return replace(canvas, pixels=moved[:, :, :, :-1], support=moved[:, :, :, -1:])
+        return apply_maps(canvas, [(self, parameters)], parameters.shape[:3], size)
 
 
-def identity_grid(size: tuple[int, int], like: Tensor) -> Float[Tensor, "H W 2"]:
-    """Return the centres (x, y) of all pixels of an image of `size` (H, W), in [-1, 1]."""
-    y, x = pixel_centres(size[0], like), pixel_centres(size[1], like)
-    return torch.stack([x.expand(size), y[:, None].expand(size)], dim=-1)
+def apply_maps(
+    canvas: Canvas, maps: list[tuple[PointMap, Tensor]], lead: tuple, size: tuple[int, int]
+) -> Canvas:
+    """Transform by several maps of points, in order, and resample once onto `size` (H, W).
+
+    Their composition is a map of points itself; resampling after each would blur the sprite.
+    `lead` is (B, L, k), the leading axes of all parameters.
+    """
+    points = identity_grid(size, canvas.pixels)[None]  # (1, H, W, 2)
+    for module, parameters in reversed(maps):
+        points = module.points(parameters.flatten(0, 2), points)
+    points = points.expand(lead.numel(), *size, 2).view(*lead, *size, 2)
+    return resample_at(canvas, points)
 
 
-class Projective(GridTransformation):
+class Projective(PointMap):
     """Homography: 8 parameters added to the first 8 entries of the 3x3 identity."""
 
     size = 8
@@ -255,10 +191,12 @@ class Projective(GridTransformation):
         entries = F.pad(parameters, (0, 9 - parameters.shape[1]))
         return torch.eye(3, dtype=entries.dtype, device=entries.device) + entries.view(-1, 3, 3)
 
-    def grid(self, parameters: Tensor, size: tuple[int, int]) -> Float[Tensor, "N H W 2"]:
-        """Return sampling points (x, y) in [-1, 1] for parameters (N, P)."""
-        points = F.pad(identity_grid(size, parameters), (0, 1), value=1.0)  # (H, W, 3)
-        moved = torch.einsum("nij,hwj->nhwi", self.matrix(parameters), points)
+    def points(
+        self, parameters: Float[Tensor, "N P"], at: Float[Tensor, "#N H W 2"]
+    ) -> Float[Tensor, "N H W 2"]:
+        """Return the points (x, y) in [-1, 1] that the output reads at the points `at`."""
+        matrix = self.matrix(parameters).mT[:, None]  # (N, 1, 3, 3)
+        moved = F.pad(at, (0, 1), value=1.0) @ matrix  # (N, H, W, 3)
         depth = moved[..., 2:]
         # Points at or behind the horizon would flip or blow up: keep them far in front instead.
         return moved[..., :2] / depth.clamp(min=0.1)
@@ -285,39 +223,43 @@ class Similarity(Projective):
         return torch.stack(rows, dim=1).view(-1, 3, 3)
 
 
-class ThinPlateSpline(GridTransformation):
+class ThinPlateSpline(PointMap):
     """Elastic map: displacements (x, y) of a 4x4 grid of control points, 32 parameters."""
 
     per_side = 4
     size = 2 * per_side**2
 
-    def weights(self, size: tuple[int, int], like: Tensor) -> Float[Tensor, "H W n"]:
-        """Return the influence of each of the n control points on each pixel.
-
-        The spline that interpolates the displacements is linear in them: solve once for unit
-        displacements with the kernel `r^2 log r^2` and an affine part.
-        """
-        side = torch.linspace(-1, 1, self.per_side, dtype=torch.float64)
-        control = torch.cartesian_prod(side, side).flip(1)  # (n, 2) as (x, y)
-        n = len(control)
-
-        def basis(points: Tensor) -> Tensor:
-            squared = (points[:, None] - control).square().sum(-1)
-            kernel = squared * torch.log(squared.clamp(min=1e-12))
-            return torch.cat([kernel, torch.ones(len(points), 1), points], dim=1)  # (points, n+3)
-
-        system = torch.zeros(n + 3, n + 3, dtype=torch.float64)
-        system[:n] = basis(control)
-        system[n:, :n] = system[:n, n:].T
-        solution = torch.linalg.solve(system, torch.eye(n + 3, n, dtype=torch.float64))
-        grid = identity_grid(size, side).reshape(-1, 2)  # (H W, 2)
-        return (basis(grid) @ solution).to(like).view(*size, n)
-
-    def grid(self, parameters: Tensor, size: tuple[int, int]) -> Float[Tensor, "N H W 2"]:
-        """Return sampling points (x, y) in [-1, 1] for parameters (N, 32)."""
+    def points(
+        self, parameters: Float[Tensor, "N P"], at: Float[Tensor, "#N H W 2"]
+    ) -> Float[Tensor, "N H W 2"]:
+        """Return the points (x, y) in [-1, 1] that the output reads at the points `at`."""
         displacements = parameters.view(len(parameters), -1, 2)  # (N, n, 2)
-        field = torch.einsum("hwc,ncd->nhwd", self.weights(size, parameters), displacements)
-        return identity_grid(size, parameters) + field
+        influence = spline_basis(at, self.per_side) @ spline_weights(self.per_side).to(at)
+        return at + torch.einsum("nhwc,ncd->nhwd", influence, displacements)
+
+
+def spline_basis(points: Float[Tensor, "*lead 2"], side: int) -> Float[Tensor, "*lead basis"]:
+    """Return `r^2 log r^2` of the distance to each of side^2 control points, then 1, x and y."""
+    line = torch.linspace(-1, 1, side, dtype=points.dtype, device=points.device)
+    control = torch.cartesian_prod(line, line).flip(1)  # (n, 2) as (x, y), row by row
+    squared = (points.unsqueeze(-2) - control).square().sum(-1)  # (*lead, n)
+    kernel = squared * torch.log(squared.clamp(min=1e-12))
+    return torch.cat([kernel, torch.ones_like(points[..., :1]), points], dim=-1)
+
+
+@lru_cache(maxsize=8)
+def spline_weights(side: int) -> Float[Tensor, "basis n"]:
+    """Return the coefficients of the n splines that displace one control point by 1, others not.
+
+    A spline that interpolates displacements is linear in them.
+    """
+    line = torch.linspace(-1, 1, side, dtype=torch.float64)
+    control = torch.cartesian_prod(line, line).flip(1)
+    n = len(control)
+    system = torch.zeros(n + 3, n + 3, dtype=torch.float64)
+    system[:n] = spline_basis(control, side)
+    system[n:, :n] = system[:n, n:].T
+    return torch.linalg.solve(system, torch.eye(n + 3, n, dtype=torch.float64))
 
 
 class Morphological:
@@ -387,17 +329,29 @@ class Sequence:
         ends = torch.tensor([0] + [module.size for module in self.modules]).cumsum(0).tolist()
         self.slices = {n: slice(a, b) for n, a, b in zip(names, ends, ends[1:], strict=False)}
         self.size = ends[-1]
+        # Neighbouring maps of points make one group.
+        index = range(len(names))
+        groups = groupby(index, lambda i: -1 if isinstance(self.modules[i], PointMap) else i)
+        self.groups = [list(group) for _, group in groups]
+
+    def own(self, parameters: Parameters, index: int) -> Float[Tensor, "B L k Q"]:
+        """Return the parameters of the module at `index`."""
+        return parameters[..., self.slices[self.names[index]]]
 
     def __call__(self, canvas: Canvas, parameters: Parameters, active: frozenset | None) -> Canvas:
         """Transform a canvas; modules not in `active` (None: all) are left out (curriculum)."""
-        for index, (name, module) in enumerate(zip(self.names, self.modules, strict=True)):
-            size = tuple(canvas.pixels.shape[-2:])
-            if self.resize_to and index == self.last_spatial:
+        for group in self.groups:
+            size = here = tuple(canvas.pixels.shape[-2:])
+            if self.resize_to and self.last_spatial in group:
                 size = self.resize_to
-            here = parameters[..., self.slices[name]]
-            if active is not None and name not in active:
-                if size == tuple(canvas.pixels.shape[-2:]):
-                    continue
-                here = torch.zeros_like(here)
-            canvas = module(canvas, here, size)
+            used = [i for i in group if active is None or self.names[i] in active]
+            if not used and size == here:
+                continue
+            if isinstance(self.modules[group[0]], PointMap):
+                maps = [(self.modules[i], self.own(parameters, i)) for i in used]
+                canvas = apply_maps(canvas, maps, parameters.shape[:3], size)
+            else:
+                values = self.own(parameters, group[0])
+                values = values if used else torch.zeros_like(values)
+                canvas = self.modules[group[0]](canvas, values, size)
         return canvas

@@ -117,6 +117,8 @@ GRIDS = {
     "tps": (32, splined),
 }
 COLOURS = ("tint", "colour")
+MAPS = ("similarity", "affine", "projective", "tps")  # of points, free of the canvas size
+PLACING = ("position", "placement", "translation")
 
 
 def centres(count: int, like: Tensor) -> Tensor:
@@ -156,7 +158,7 @@ def dilated(image: Tensor, p: Tensor) -> Tensor:
 
 def transformed(image, names, parameters, active, resize_to, border=False) -> Tensor:
     """Apply a sequence to one image (C + 2, h, w); the last spatial module may resize it."""
-    C, start = len(image) - 2, 0
+    C, start, reads = len(image) - 2, 0, []
     for position, name in enumerate(names):
         left_out = active is not None and name not in active
         p = parameters[start:]
@@ -178,12 +180,17 @@ def transformed(image, names, parameters, active, resize_to, border=False) -> Te
                 H, W = resize_to
             count, grid = GRIDS[name]
             start += count
-            if left_out and (H, W) == (h, w):
-                continue
-            p = p * 0 if left_out else p
-            y, x = torch.meshgrid(centres(H, p), centres(W, p), indexing="ij")
-            read_x, read_y = grid(p[:count], x, y, W / w, H / h)
-            image = sampled(image, read_x, read_y, border)
+            if not left_out or (name in PLACING and (H, W) != (h, w)):
+                reads.append((grid, p[:count] * 0 if left_out else p[:count]))
+            following = names[position + 1 : position + 2]
+            if name in MAPS and following and following[0] in MAPS:
+                continue  # neighbouring maps of points are composed, the image is sampled once
+            if reads or (H, W) != (h, w):
+                x, y = torch.meshgrid(centres(W, p), centres(H, p), indexing="xy")
+                for grid, own in reversed(reads):
+                    x, y = grid(own, x, y, W / w, H / h)
+                image = sampled(image, x, y, border)
+            reads = []
     return image
 
 

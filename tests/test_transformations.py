@@ -7,10 +7,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dtis_core import transformations
+from dtis_core.canvas import Canvas
 from dtis_core.errors import DtisError
 from dtis_core.sprites import Backgrounds
-from dtis_core.transformations import TRANSFORMATIONS, Canvas, Sequence
+from dtis_core.transformations import TRANSFORMATIONS, Sequence, apply_maps
 
 PLACING = ("position", "placement", "translation")
 SPATIAL = [name for name, module in TRANSFORMATIONS.items() if module.spatial]
@@ -169,13 +169,12 @@ def test_a_similarity_turns_moves_and_enlarges_as_named():
     assert centre(0, math.log(1.5), 0, 0) == pytest.approx((3, 0))
 
 
-def test_the_spline_goes_through_its_control_points(monkeypatch):
+def test_the_spline_goes_through_its_control_points():
     side = torch.linspace(-1, 1, 4, dtype=torch.float64)
     y, x = torch.meshgrid(side, side, indexing="ij")
     control = torch.stack([x, y], dim=-1)  # (4, 4, 2)
-    monkeypatch.setattr(transformations, "identity_grid", lambda size, like: control)
     p = parameters("tps").view(B * L, 32)
-    found = module("tps").grid(p, (4, 4))
+    found = module("tps").points(p, control[None])
     close(found, control + p.view(B * L, 4, 4, 2), atol=1e-9)
 
 
@@ -253,6 +252,23 @@ def test_a_sequence_applies_its_modules_one_after_the_other():
     found = sequence(before, torch.cat(parts, dim=-1), None)
     close(pixels_of(found), pixels_of(expected))
     assert sequence.size == 6 + 6 + 3
+
+
+def test_neighbouring_maps_are_composed_and_the_sprite_sampled_once():
+    first, second = parameters("affine", seed=3), parameters("affine", seed=4)
+
+    def matrices(p):
+        rows = torch.eye(3, dtype=p.dtype)[:2].flatten() + p
+        return torch.cat([rows, p.new_tensor([0, 0, 1]).expand(*p.shape[:-1], 3)], -1).unflatten(
+            -1, (3, 3)
+        )
+
+    product = matrices(first) @ matrices(second)  # a point goes through the last map first
+    product = product.flatten(-2)[..., :6] - torch.eye(3, dtype=first.dtype)[:2].flatten()
+    found = apply_maps(
+        canvas(), [(module("affine"), first), (module("affine"), second)], first.shape[:3], IMAGE
+    )
+    close(pixels_of(found), pixels_of(module("affine")(canvas(), product, IMAGE)))
 
 
 def test_the_curriculum_leaves_modules_out():
