@@ -80,6 +80,9 @@ class TrainingConfig:
     reassign_below: float = 20  # percent / K of layers; sprites used less restart
     reassign_every: int = 50  # steps
     reassign_until: float | None = None  # None: to the end
+    extra_sprites: int = 0  # more than model.sprites at first; the least needed are given up
+    retire_from: float = 0  # one after the other between these two
+    retire_until: float = 0
 
 
 @dataclass(frozen=True)
@@ -215,8 +218,15 @@ def _check_ranges(config: Config, where: str) -> None:
          training.reassign_every)  # fmt: skip
     for name in ("network_rate", "appearance_rate", "mask_rate"):
         need(getattr(training, name) > 0, f"training.{name}", "above 0", getattr(training, name))
-    for name in ("weight_decay", "warm_up", "frozen", "reassign_below", "appearance_late"):
+    for name in ("weight_decay", "warm_up", "frozen", "reassign_below", "appearance_late",
+                 "extra_sprites", "retire_from"):  # fmt: skip
         need(getattr(training, name) >= 0, f"training.{name}", "0 or more", getattr(training, name))
+    if training.extra_sprites:
+        need(model.selection == "greedy", "model.selection", "greedy where there are extra sprites",
+             model.selection)  # fmt: skip
+        need(training.retire_from <= training.retire_until < training.length,
+             "training.retire_until", "from training.retire_from to before training.length",
+             training.retire_until)  # fmt: skip
     moment = training.second_moment
     need(0 <= moment < 1, "training.second_moment", "in [0, 1)", moment)
     need(data.count is None or data.count >= 1, "data.count", "at least 1", data.count)

@@ -1,16 +1,17 @@
-"""Reassignment of unused sprites and of their branches of the predictor (C.2)."""
+"""Sprites restarted or given up, with their branches of the predictor (reassignment, C.2)."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from dtis_core.model import DTISprites
 from dtis_core.predictor import Attention
 
 
-def per_sprite_views(model: DTISprites) -> Iterator[tuple[Tensor, int, tuple[int, int]]]:
+def per_sprite_views(model: DTISprites) -> Iterator[tuple[nn.Parameter, int, tuple[int, int]]]:
     """Yield each parameter that belongs to single sprites, and how one axis holds them.
 
     That axis and its shape with the sprites apart: (K, -1), or (-1, K) where they lie innermost. A
@@ -44,6 +45,37 @@ def sources(share: Float[Tensor, "K"], threshold: float) -> dict[int, int]:
     return chosen
 
 
+def _parts(
+    model: DTISprites, optimizer: torch.optim.Optimizer
+) -> Iterator[tuple[nn.Parameter, str | None, Tensor, int, tuple[int, int]]]:
+    """Yield the values of each of `per_sprite_views`'s parameters and then those of its moments.
+
+    As (parameter, name of the moment or None, values, axis, its shape with the sprites apart).
+    """
+    for parameter, axis, apart in per_sprite_views(model):
+        yield parameter, None, parameter.data, axis, apart
+        for name, values in optimizer.state.get(parameter, {}).items():
+            if torch.is_tensor(values) and values.shape == parameter.shape:
+                yield parameter, name, values, axis, apart
+
+
+@torch.no_grad()
+def keep_only(model: DTISprites, optimizer: torch.optim.Optimizer, kept: list[int]) -> None:
+    """Shrink the model to the sprites `kept`, in that order, for good."""
+    for parameter, name, values, axis, apart in list(_parts(model, optimizer)):
+        split = values.unflatten(axis, apart)
+        fewer = split.index_select(
+            axis + apart.index(model.config.sprites), torch.tensor(kept, device=values.device)
+        )
+        fewer = fewer.flatten(axis, axis + 1)
+        if name is None:
+            parameter.data, parameter.grad = fewer, None
+        else:
+            optimizer.state[parameter][name] = fewer
+    model.config = replace(model.config, sprites=len(kept))
+    model.predictor.sprites = len(kept)
+
+
 @torch.no_grad()
 def reassign(
     model: DTISprites,
@@ -57,12 +89,9 @@ def reassign(
     drawn per sprite, lets the copies part. Returns the number of restarted sprites.
     """
     chosen = sources(share, threshold)
-    for parameter, axis, apart in per_sprite_views(model):
-        state = optimizer.state.get(parameter, {})
-        moments = [v for v in state.values() if torch.is_tensor(v) and v.shape == parameter.shape]
-        for values in (parameter.data, *moments):
-            split = values.unflatten(axis, apart)
-            sprites = split.movedim(axis + apart.index(len(share)), 0)  # (K, ...)
-            for k, source in chosen.items():
-                sprites[k] = sprites[source]
+    for _, _, values, axis, apart in _parts(model, optimizer):
+        split = values.unflatten(axis, apart)
+        sprites = split.movedim(axis + apart.index(len(share)), 0)  # (K, ...)
+        for k, source in chosen.items():
+            sprites[k] = sprites[source]
     return len(chosen)

@@ -11,6 +11,7 @@ manifest.json         seed, commit, versions, device, wall time, data fingerprin
 import json
 import platform
 import subprocess
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -187,7 +188,10 @@ class RunFolder:
 
     def model(self, device: str = "cpu") -> DTISprites:
         """Return the trained model, in evaluation mode. Raises DtisError for damaged files."""
-        model = DTISprites(self.config().model)
-        file = self.path / "model.safetensors"
-        load_weights(model, read_tensors(file)[0], file)
+        config, file = self.config().model, self.path / "model.safetensors"
+        weights = read_tensors(file)[0]
+        # A run that is not finished may have extra sprites yet.
+        count = len(weights.get("sprites.appearances", ()))
+        model = DTISprites(replace(config, sprites=max(count, config.sprites)))
+        load_weights(model, weights, file)
         return model.to(device).eval()

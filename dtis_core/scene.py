@@ -38,7 +38,8 @@ def load(name: str | Path, device: str = "cpu") -> "Run":
             f"'{name}' is neither a shipped model nor a run folder{suggest(str(name), known)}"
         )
     folder = RunFolder(path)
-    return Run(folder, folder.config(), folder.model(device))
+    model = folder.model(device)
+    return Run(folder, replace(folder.config(), model=model.config), model)
 
 
 def as_batch(images: object, config: Config, device: torch.device) -> Float[Tensor, "B C H W"]:

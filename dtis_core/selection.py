@@ -39,12 +39,15 @@ def candidate_errors(
 class Selection:
     """Chosen sprites (B, L), 0 the empty one, and chosen backgrounds (B,), all 0 without any.
 
-    `look` (B, L) counts which call for candidates, from 0, each layer's content comes from.
+    `look` (B, L) counts which call for candidates, from 0, each layer's content comes from; `need`
+    (B, L) is how much larger the error would be with the next best choice for a layer that holds a
+    sprite, all else the same; 0 for an empty one. Exhaustive search leaves both at 0.
     """
 
     sprites: Int[Tensor, "B L"]
     background: Int[Tensor, "B"]
     look: Int[Tensor, "B L"]
+    need: Float[Tensor, "B L"]
 
 
 @torch.no_grad()
@@ -77,6 +80,7 @@ def greedy_selection(
     colours = images.new_zeros(B, below + layers, C, H, W)
     chosen = torch.zeros(B, layers, dtype=torch.long, device=images.device)
     look = torch.zeros_like(chosen)
+    need = images.new_zeros(B, layers)
     background = torch.zeros(B, dtype=torch.long, device=images.device)
     image = torch.arange(B, device=images.device)
     looks = 0
@@ -95,7 +99,7 @@ def greedy_selection(
         for first in range(layers):
             block = [first, (first + 1) % layers] if pairs else [first]
             if keep_better and step:
-                former = [part.clone() for part in (alphas, colours, chosen, look)]
+                former = [part.clone() for part in (alphas, colours, chosen, look, need)]
                 former_loss = loss()
             alphas[:, [below + layer for layer in block]] = 0
             chosen[:, block] = 0
@@ -104,9 +108,12 @@ def greedy_selection(
                 sprite_alphas, sprite_colours = candidates(layer, rest[0])
                 errors = candidate_errors(images, rest, (sprite_alphas, sprite_colours)) + penalty
                 best, k = errors.min(dim=1)
+                other = errors.scatter(1, k[:, None], torch.inf).amin(dim=1)
                 there = torch.ones_like(k)
                 if empty:
-                    there = (best < (images - rest[0]).square().flatten(1).mean(dim=1)).long()
+                    without = (images - rest[0]).square().flatten(1).mean(dim=1)
+                    there, other = (best < without).long(), torch.minimum(other, without)
+                need[:, layer] = torch.where(there > 0, other - best, 0.0)
                 chosen[:, layer] = (k + 1) * there
                 look[:, layer] = looks
                 alphas[:, below + layer] = sprite_alphas[image, k] * there.view(B, 1, 1, 1)
@@ -114,9 +121,9 @@ def greedy_selection(
                 looks += 1
             if keep_better and step:
                 back = loss() >= former_loss
-                for part, old in zip((alphas, colours, chosen, look), former, strict=True):
+                for part, old in zip((alphas, colours, chosen, look, need), former, strict=True):
                     part[back] = old[back]
-    return Selection(chosen, background, look)
+    return Selection(chosen, background, look, need)
 
 
 @torch.no_grad()
@@ -153,4 +160,5 @@ def exhaustive_selection(
         better = error < best_error
         best_error = torch.where(better, error, best_error)
         best = torch.where(better[:, None], k, best)
-    return Selection(best[:, 1:], best[:, 0], torch.zeros_like(best[:, 1:]))
+    unknown = torch.zeros_like(best[:, 1:])
+    return Selection(best[:, 1:], best[:, 0], unknown, unknown.to(images.dtype))

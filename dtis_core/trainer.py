@@ -5,6 +5,7 @@ order and mask noise follow from the seed and the step, so a resumed run repeats
 """
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,10 @@ from dtis_core.config import Config
 from dtis_core.errors import DtisError
 from dtis_core.files import load_weights
 from dtis_core.model import DTISprites
-from dtis_core.reassignment import reassign
+from dtis_core.reassignment import keep_only, reassign
+from dtis_core.selection import Selection
+
+SPRITES = "model.sprites.appearances"  # the tensor of a checkpoint that shows K
 
 
 class Trainer:
@@ -26,14 +30,15 @@ class Trainer:
         self.config, self.seed, self.device = config, seed, torch.device(device)
         self.images = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
         torch.manual_seed(seed)  # initial weights only
-        self.model = DTISprites(config.model).to(self.device)
+        self.sprites = config.model.sprites + config.training.extra_sprites  # K at present
+        self.model = DTISprites(replace(config.model, sprites=self.sprites)).to(self.device)
         if config.model.backgrounds:
             mean = images.mean(axis=0, dtype=np.float64) / 255
             self.model.backgrounds.start_from(torch.from_numpy(mean).float().permute(2, 0, 1))
         self.optimizer = self._build_optimizer()
         self.noise = torch.Generator(self.device)
         self.step = 0
-        self.usage = torch.zeros(config.model.sprites, dtype=torch.float64)
+        self.usage, self.need = torch.zeros(2, self.sprites, dtype=torch.float64)
         self.reassigned = 0  # restarts of sprites so far
         self.dead_sprites = 0  # unused since the last count
 
@@ -150,7 +155,9 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
-        self._count_and_reassign(scene.selection.sprites)
+        self._count(scene.selection)
+        if (self.step + 1) % self.config.training.reassign_every == 0:
+            self._reassign_and_retire()
         self.step += 1
         return value
 
@@ -161,13 +168,16 @@ class Trainer:
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 tensors[f"adam.{key}.{name}"] = value
         counters = torch.tensor([self.reassigned, self.dead_sprites])
-        return tensors | {"usage": self.usage, "counters": counters}
+        return tensors | {"usage": self.usage, "need": self.need, "counters": counters}
 
     def load_state(self, tensors: dict[str, Tensor], step: int, where: Path) -> None:
         """Continue from `state()` at `step`. Raises DtisError where the tensors do not fit."""
-        absent = sorted({"usage", "counters"} - tensors.keys())
+        absent = sorted({"usage", "need", "counters", SPRITES} - tensors.keys())
         if absent:
             raise DtisError(f"{where}: lacks tensor '{absent[0]}'; train again from the start")
+        count = len(tensors[SPRITES])
+        if self.config.model.sprites <= count < self.sprites:
+            self._keep_only(list(range(count)))
         split = len("model.")
         weights = {k[split:]: v for k, v in tensors.items() if k.startswith("model.")}
         load_weights(self.model, weights, where)
@@ -178,23 +188,41 @@ class Trainer:
                 self.optimizer.state[parameter] = {
                     key: tensors[f"adam.{key}.{name}"].to(parameter.device) for key in keys
                 }
-        self.usage = tensors["usage"].clone()
+        self.usage, self.need = tensors["usage"].clone(), tensors["need"].clone()
         self.reassigned, self.dead_sprites = tensors["counters"].tolist()
         self.step = step
 
-    def _count_and_reassign(self, chosen: Tensor) -> None:
-        """Count uses of each sprite and restart those too little used (C.2)."""
-        training, K = self.config.training, self.config.model.sprites
-        counts = torch.bincount(chosen.flatten().cpu(), minlength=K + 1)[1:]
-        self.usage += counts
-        if (self.step + 1) % training.reassign_every:
-            return
+    def _count(self, selection: Selection) -> None:
+        """Count uses of each sprite, and how much larger the errors would be without it."""
+        chosen, need = selection.sprites.flatten().cpu(), selection.need.flatten().cpu()
+        self.usage += torch.bincount(chosen, minlength=self.sprites + 1)[1:]
+        self.need += torch.bincount(chosen, need.double(), minlength=self.sprites + 1)[1:]
+
+    def _reassign_and_retire(self) -> None:
+        """Restart sprites too little used (C.2), and give up extra ones that are due."""
+        training = self.config.training
         self.dead_sprites = int((self.usage == 0).sum())
         started = self.step >= self.in_steps(training.frozen)
         until = training.reassign_until
         if started and (until is None or self.step < self.in_steps(until)):
             share = self.usage / max(1.0, float(self.usage.sum()))
             self.reassigned += reassign(
-                self.model, self.optimizer, share, training.reassign_below / 100 / K
+                self.model, self.optimizer, share, training.reassign_below / 100 / self.sprites
             )
+        surplus = self.sprites - self.config.model.sprites - self.extra_sprites()
+        if surplus > 0:
+            self._keep_only(sorted(self.need.argsort(descending=True)[:-surplus].tolist()))
         self.usage.zero_()
+        self.need.zero_()
+
+    def extra_sprites(self) -> int:
+        """Return how many sprites more than K there should be after the present step."""
+        training = self.config.training
+        start, end = self.in_steps(training.retire_from), self.in_steps(training.retire_until)
+        left = (end - self.step - 1) / max(1, end - start)
+        return math.ceil(training.extra_sprites * min(1.0, max(0.0, left)))
+
+    def _keep_only(self, kept: list[int]) -> None:
+        keep_only(self.model, self.optimizer, kept)
+        self.sprites = len(kept)
+        self.usage, self.need = self.usage[kept], self.need[kept]
