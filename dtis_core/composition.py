@@ -11,7 +11,7 @@ import itertools
 from functools import lru_cache
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 Alphas = Float[Tensor, "B L 1 H W"]
@@ -71,6 +71,21 @@ def rest_of_scene(
     return others.sum(dim=1), (behind * others).sum(dim=1), seen
 
 
+def rest_of_scene_at_ends(
+    alphas: Alphas, colours: Colours, occlusion: Occlusion, layer: int, below: int
+) -> list[tuple[Image, Image, Float[Tensor, "B 1 H W"]]]:
+    """Return `rest_of_scene` for the layer moved to either end of the depth order.
+
+    First just above the background (the `below` first layers, 0 or 1), then in front of all.
+    """
+    alphas = alphas.clone()
+    alphas[:, layer] = 0
+    others = visibilities(alphas, occlusion) * colours  # (B, L, C, H, W)
+    P = others.sum(dim=1)
+    seen = (1 - alphas[:, below:]).prod(dim=1)
+    return [(P, others[:, :below].sum(dim=1), seen), (P, P, torch.ones_like(seen))]
+
+
 def ordered_occlusion(batch: int, layers: int, like: Tensor) -> Occlusion:
     """Return the matrix of Eq. (2) for layers in depth order: 1 where j > l. Shape (B, L, L)."""
     matrix = torch.ones(layers, layers, dtype=like.dtype, device=like.device).tril(-1)
@@ -98,6 +113,24 @@ def put_background_below(occlusion: Occlusion) -> Float[Tensor, "B M M"]:
     matrix[:, 1:, 1:] = occlusion
     matrix[:, 1:, 0] = 1
     return matrix
+
+
+def moved_to(
+    occlusion: Float[Tensor, "B M M"], layer: int, depth: int | Int[Tensor, "B"], below: int
+) -> Float[Tensor, "B M M"]:
+    """Move a layer of scenes in depth order to a depth, the order of the others kept.
+
+    Depth 0 is just above the background (the `below` first layers, 0 or 1), and beyond the number
+    of other layers is in front of all. Shape (B, M, M).
+    """
+    hides = occlusion.clone()
+    hides[:, :, layer] = 0
+    rank = hides.sum(dim=2) - below  # (B, M) how many object layers each of the others hides
+    depth = depth[:, None] if isinstance(depth, Tensor) else depth
+    hidden = (rank < depth).to(occlusion.dtype)  # (B, M)
+    hides[:, layer], hides[:, :, layer] = hidden, 1 - hidden
+    hides[:, layer, layer] = 0
+    return hides
 
 
 def binary_occlusion(occlusion: Occlusion) -> Occlusion:

@@ -43,9 +43,10 @@ class ModelConfig:
     channels: int = 3  # C
     empty_sprite: bool = False
     opaque_sprites: bool = False  # no masks, as in DTI-Clustering
-    occlusion: typing.Literal["fixed", "predicted"] = "fixed"
+    occlusion: typing.Literal["fixed", "predicted", "sought"] = "fixed"
     penalty: float = 0.0  # lambda of Eq. (5), for an error averaged over pixels and channels
     mask_noise: float = 0.4  # amplitude, 0 trains without
+    turns: int = 1  # rotations that selection tries for each sprite, on top of the predicted one
     selection: typing.Literal["greedy", "exhaustive"] = "greedy"
     selection_steps: int = 1  # T of Algorithm 1
     inference_steps: int = 1  # T at inference
@@ -201,7 +202,7 @@ def _check_ranges(config: Config, where: str) -> None:
 
     model, training, data = config.model, config.training, config.data
     for name in ("layers", "sprites", "selection_steps", "inference_steps", "pool", "reach",
-                 "channels"):  # fmt: skip
+                 "turns", "channels"):  # fmt: skip
         need(getattr(model, name) >= 1, f"model.{name}", "at least 1", getattr(model, name))
     for name in ("image_size", "sprite_size"):
         value = getattr(model, name)
@@ -212,6 +213,12 @@ def _check_ranges(config: Config, where: str) -> None:
     need(model.mask_sigma > 0, "model.mask_sigma", "above 0", model.mask_sigma)
     greedy = model.looks == "image" or model.selection == "greedy"
     need(greedy, "model.selection", "greedy where model.looks is residual", model.selection)
+    greedy = model.selection == "greedy" or (model.turns == 1 and model.occlusion != "sought")
+    need(greedy, "model.selection", "greedy where model.turns or model.occlusion: sought are used",
+         model.selection)  # fmt: skip
+    turnable = model.turns == 1 or "similarity" in model.sprite_transformations
+    need(turnable, "model.turns", "1 without similarity in model.sprite_transformations",
+         model.turns)  # fmt: skip
     need(training.batch_size >= 1, "training.batch_size", "at least 1", training.batch_size)
     need(training.length > 0, "training.length", "above 0", training.length)
     need(training.reassign_every >= 1, "training.reassign_every", "at least 1",

@@ -3,7 +3,8 @@
 Flow: images -> predictor -> candidates -> selection -> layers of the chosen sprites -> composition.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -114,13 +115,34 @@ class DTISprites(nn.Module):
         sprite: Float[Tensor, "B K R"],
         noise: Float[Tensor, "K H W"] | None = None,
     ) -> Candidates:
-        """Render all sprites as one layer: alphas (B, K, 1, H, W), colours (B, K, C, H, W)."""
-        canvas = self.transform(
-            self.sprites.canvases()[None, None], layer[:, None], sprite[:, None]
-        )
+        """Render all sprites, in all turns, as one layer.
+
+        Alphas (B, N, 1, H, W) and colours (B, N, C, H, W) of N = K * turns candidates.
+        """
+        canvases, turns = self.sprites.canvases()[None, None], self.turns
+        if turns > 1:
+            turn = torch.arange(turns, device=sprite.device)
+            sprite = self.turned(sprite.unsqueeze(2), turn).flatten(1, 2)  # (B, K turns, R)
+            canvases = canvases.repeat_interleave(turns, dim=2)
+            noise = noise if noise is None else noise.repeat_interleave(turns, dim=0)
+        canvas = self.transform(canvases, layer[:, None], sprite[:, None])
         alphas, colours = self._mask(canvas, noise)[:, 0], canvas.colour[:, 0]
         # What no transformation touches is still shared by all images.
         return tuple(part.expand(len(layer), *part.shape[1:]) for part in (alphas, colours))
+
+    @property
+    def turns(self) -> int:
+        """How many turns of each sprite are candidates: one until the curriculum turns sprites."""
+        turning = self.active is None or "similarity" in self.active
+        return self.config.turns if turning else 1
+
+    def turned(self, sprite: Float[Tensor, "*lead R"], turn: Int[Tensor, "..."]) -> Tensor:
+        """Return sprite parameters, which broadcast, with turns 0..turns - 1 added (..., R)."""
+        sequence = self.sequences[1]
+        module = sequence.modules[sequence.names.index("similarity")]
+        unit = sprite.new_zeros(sequence.size)
+        unit[sequence.slices["similarity"].start + module.angle] = 2 * math.pi / self.turns
+        return sprite + turn[..., None] * unit
 
     def chosen_layers(
         self,
@@ -154,12 +176,12 @@ class DTISprites(nn.Module):
         return colours.expand(len(parameters), *colours.shape[1:])
 
     def occlusion(self, features: Float[Tensor, "B L F"]) -> Float[Tensor, "B L L"]:
-        """Return the occlusion matrix among object layers: predicted, or fixed in layer order.
+        """Return the occlusion matrix among object layers: predicted, or else in layer order.
 
         Probabilities while training, thresholded at 0.5 at inference.
         """
         L = self.config.layers
-        if self.config.occlusion == "fixed":
+        if self.config.occlusion != "predicted":
             return ordered_occlusion(len(features), L, features)
         matrix = occlusion_from_logits(self.predictor.occlusion_logits(features), L)
         return matrix if self.training else binary_occlusion(matrix)
@@ -174,8 +196,9 @@ class DTISprites(nn.Module):
         """Predict the scene's parameters and choose its sprites, the minimum of Eq. (5)."""
         config = self.config
         rules = {"penalty": config.penalty, "empty": config.empty_sprite}
+        search = {"turns": self.turns, "seek_depth": config.occlusion == "sought"}
         if config.looks == "residual":
-            return self._look_and_select(images, noise, steps, rules)
+            return self._look_and_select(images, noise, steps, rules | search)
         prediction = self.predictor(images)
         with torch.no_grad():
             occlusion = self.below(self.occlusion(prediction.features))
@@ -192,9 +215,16 @@ class DTISprites(nn.Module):
         else:
             selection = greedy_selection(
                 images, occlusion, backgrounds, lambda i, _: layers[i], config.layers,
-                steps=steps, **rules,
+                steps=steps, **rules, **search,
             )  # fmt: skip
-        return prediction, selection
+        return self._in_turn(prediction, selection), selection
+
+    def _in_turn(self, prediction: Prediction, selection: Selection) -> Prediction:
+        """Return the prediction with each layer's sprites turned as was chosen for it."""
+        if self.turns == 1:
+            return prediction
+        sprite = self.turned(prediction.sprite, selection.turn.unsqueeze(2))
+        return replace(prediction, sprite=sprite)
 
     def _look_and_select(
         self, images: Tensor, noise: Tensor | None, steps: int, rules: dict
@@ -232,11 +262,15 @@ class DTISprites(nn.Module):
             return every[torch.arange(len(images), device=images.device)[:, None], selection.look]
 
         prediction = Prediction(taken("layer"), taken("sprite"), parameters, taken("features"))
-        return prediction, selection
+        return self._in_turn(prediction, selection), selection
 
     def render(self, prediction: Prediction, selection: Selection, noise=None) -> Decomposition:
         """Render the chosen sprites and compose them, Eq. (4)."""
-        occlusion = self.occlusion(prediction.features)
+        if self.config.occlusion == "sought":
+            below = min(self.config.backgrounds, 1)
+            occlusion = selection.occlusion[:, below:, below:]
+        else:
+            occlusion = self.occlusion(prediction.features)
         alphas, colours = self.chosen_layers(
             selection.sprites, prediction.layer, prediction.sprite, noise
         )

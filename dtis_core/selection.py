@@ -11,17 +11,17 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dtis_core.composition import compose, rest_of_scene
+from dtis_core.composition import compose, moved_to, rest_of_scene, rest_of_scene_at_ends
 
-Candidates = tuple[Float[Tensor, "B K 1 H W"], Float[Tensor, "B K C H W"]]
-"""Alphas and colours that each sprite would give a layer."""
+Candidates = tuple[Float[Tensor, "B N 1 H W"], Float[Tensor, "B N C H W"]]
+"""Alphas and colours that each sprite, in each turn, would give a layer: N = K * turns."""
 
 
 def candidate_errors(
     images: Float[Tensor, "B C H W"],
     rest: tuple[Tensor, Tensor, Tensor],
     candidates: Candidates,
-) -> Float[Tensor, "B K"]:
+) -> Float[Tensor, "B N"]:
     """Return the mean squared error of the scene for each candidate of one layer.
 
     The composite is `P + alpha * (V * colour - Q)` by `rest_of_scene`, so its error needs one pass
@@ -41,13 +41,17 @@ class Selection:
 
     `look` (B, L) counts which call for candidates, from 0, each layer's content comes from; `need`
     (B, L) is how much larger the error would be with the next best choice for a layer that holds a
-    sprite, all else the same; 0 for an empty one. Exhaustive search leaves both at 0.
+    sprite, all else the same; 0 for an empty one. `turn` (B, L) is the rotation each layer's sprite
+    was chosen in. Exhaustive search leaves these three at 0. `occlusion` (B, M, M) is the matrix of
+    the choice, as given or as found.
     """
 
     sprites: Int[Tensor, "B L"]
     background: Int[Tensor, "B"]
     look: Int[Tensor, "B L"]
     need: Float[Tensor, "B L"]
+    turn: Int[Tensor, "B L"]
+    occlusion: Float[Tensor, "B M M"]
 
 
 @torch.no_grad()
@@ -61,6 +65,8 @@ def greedy_selection(
     empty: bool,
     steps: int,
     keep_better: bool = False,
+    turns: int = 1,
+    seek_depth: bool = False,
 ) -> Selection:
     """Choose each layer's sprite in turn, all other layers fixed, `steps` times over: Algorithm 1.
 
@@ -68,7 +74,10 @@ def greedy_selection(
     other layers. With backgrounds (N > 0) `occlusion` has them as layer 0, so M = L + 1, and the
     best one is chosen before the sprites. `penalty` is the lambda of Eq. (5) for an error averaged
     over pixels and channels. Without `empty`, the empty sprite is no candidate, though all layers
-    start empty.
+    start empty. Each sprite is a candidate in `turns` rotations, which come one after the other.
+
+    With `seek_depth` the depths of the layers are found, too: a sprite is chosen for what it would
+    be above or below all others and goes there; in later iterations, where it fits best.
 
     `keep_better` is for candidates that depend on `rest`. Then a later iteration's choices stay
     only in images whose loss they lower; and every other iteration empties two layers at a time,
@@ -80,7 +89,9 @@ def greedy_selection(
     colours = images.new_zeros(B, below + layers, C, H, W)
     chosen = torch.zeros(B, layers, dtype=torch.long, device=images.device)
     look = torch.zeros_like(chosen)
+    turn = torch.zeros_like(chosen)
     need = images.new_zeros(B, layers)
+    occlusion = occlusion.clone() if seek_depth else occlusion
     background = torch.zeros(B, dtype=torch.long, device=images.device)
     image = torch.arange(B, device=images.device)
     looks = 0
@@ -88,6 +99,10 @@ def greedy_selection(
     def loss() -> Float[Tensor, "B"]:
         errors = (images - compose(alphas, colours, occlusion)).square().flatten(1).mean(dim=1)
         return errors + penalty * (chosen > 0).sum(dim=1)
+
+    def state() -> tuple[Tensor, ...]:
+        found = (alphas, colours, chosen, look, need, turn)
+        return (*found, occlusion) if seek_depth else found
 
     for step in range(steps):
         if N:
@@ -99,31 +114,62 @@ def greedy_selection(
         for first in range(layers):
             block = [first, (first + 1) % layers] if pairs else [first]
             if keep_better and step:
-                former = [part.clone() for part in (alphas, colours, chosen, look, need)]
+                former = [part.clone() for part in state()]
                 former_loss = loss()
             alphas[:, [below + layer for layer in block]] = 0
             chosen[:, block] = 0
             for layer in block:
-                rest = rest_of_scene(alphas, colours, occlusion, below + layer)
-                sprite_alphas, sprite_colours = candidates(layer, rest[0])
-                errors = candidate_errors(images, rest, (sprite_alphas, sprite_colours)) + penalty
+                if seek_depth:
+                    rests = rest_of_scene_at_ends(alphas, colours, occlusion, below + layer, below)
+                else:
+                    rests = [rest_of_scene(alphas, colours, occlusion, below + layer)]
+                rest = rests[0][0]
+                rendered = candidates(layer, rest)
+                errors = torch.stack([candidate_errors(images, r, rendered) for r in rests])
+                errors, end = errors.min(dim=0)  # (B, N)
+                errors, turned = (errors + penalty).unflatten(1, (-1, turns)).min(dim=2)  # (B, K)
                 best, k = errors.min(dim=1)
                 other = errors.scatter(1, k[:, None], torch.inf).amin(dim=1)
                 there = torch.ones_like(k)
                 if empty:
-                    without = (images - rest[0]).square().flatten(1).mean(dim=1)
+                    without = (images - rest).square().flatten(1).mean(dim=1)
                     there, other = (best < without).long(), torch.minimum(other, without)
                 need[:, layer] = torch.where(there > 0, other - best, 0.0)
-                chosen[:, layer] = (k + 1) * there
+                chosen[:, layer], turn[:, layer] = (k + 1) * there, turned[image, k]
                 look[:, layer] = looks
-                alphas[:, below + layer] = sprite_alphas[image, k] * there.view(B, 1, 1, 1)
-                colours[:, below + layer] = sprite_colours[image, k]
+                n = k * turns + turn[:, layer]
+                alphas[:, below + layer] = rendered[0][image, n] * there.view(B, 1, 1, 1)
+                colours[:, below + layer] = rendered[1][image, n]
+                if seek_depth and step == 0:  # all between is for a second look
+                    occlusion = moved_to(occlusion, below + layer, end[image, n] * layers, below)
+                elif seek_depth:
+                    occlusion = best_depth(images, alphas, colours, occlusion, below + layer, below)
                 looks += 1
             if keep_better and step:
                 back = loss() >= former_loss
-                for part, old in zip((alphas, colours, chosen, look, need), former, strict=True):
+                for part, old in zip(state(), former, strict=True):
                     part[back] = old[back]
-    return Selection(chosen, background, look, need)
+    return Selection(chosen, background, look, need, turn, occlusion)
+
+
+def best_depth(
+    images: Float[Tensor, "B C H W"],
+    alphas: Float[Tensor, "B M 1 H W"],
+    colours: Float[Tensor, "B M C H W"],
+    occlusion: Float[Tensor, "B M M"],
+    layer: int,
+    below: int,
+) -> Float[Tensor, "B M M"]:
+    """Move one layer of a scene in depth order to the depth of least error, the others kept.
+
+    It stays above the background, the `below` (0 or 1) first layers.
+    """
+    errors = []
+    for depth in range(alphas.shape[1] - below):
+        moved = moved_to(occlusion, layer, depth, below)
+        errors.append((images - compose(alphas, colours, moved)).square().flatten(1).mean(dim=1))
+    best = torch.stack(errors, dim=1).argmin(dim=1)  # (B,)
+    return moved_to(occlusion, layer, best, below)
 
 
 @torch.no_grad()
@@ -161,4 +207,5 @@ def exhaustive_selection(
         best_error = torch.where(better, error, best_error)
         best = torch.where(better[:, None], k, best)
     unknown = torch.zeros_like(best[:, 1:])
-    return Selection(best[:, 1:], best[:, 0], unknown, unknown.to(images.dtype))
+    need = unknown.to(images.dtype)
+    return Selection(best[:, 1:], best[:, 0], unknown, need, unknown, occlusion)

@@ -212,6 +212,7 @@ class Similarity(Projective):
     """Rotation, isotropic scale and translation: 4 parameters, angle, log-scale, x, y (C.1)."""
 
     size = 4
+    angle = 0  # which of them it is
 
     def matrix(self, parameters: Tensor) -> Float[Tensor, "N 3 3"]:
         """Return the sampling matrix on homogeneous (x, y, 1) for parameters (N, 4)."""
