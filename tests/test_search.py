@@ -1,0 +1,252 @@
+"""What selection seeks beside the sprite, depth and turn; and sprites given up on the way."""
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from dtis_core.composition import (
+    compose,
+    moved_to,
+    ordered_occlusion,
+    put_background_below,
+    rest_of_scene,
+    rest_of_scene_at_ends,
+)
+from dtis_core.config import ModelConfig, load_preset
+from dtis_core.errors import DtisError
+from dtis_core.model import DTISprites
+from dtis_core.reassignment import keep_only
+from dtis_core.selection import best_depth, greedy_selection
+from dtis_core.trainer import Trainer
+from dtis_core.training import train
+
+SIZE = (12, 12)
+CONFIG = ModelConfig(
+    image_size=SIZE,
+    layers=3,
+    sprites=4,
+    sprite_size=(8, 8),
+    mask_sigma=2.0,
+    layer_transformations=["tint", "placement"],
+    sprite_transformations=["similarity"],
+    backgrounds=1,
+    background_transformations=["colour"],
+    occlusion="sought",
+    turns=4,
+    encoder="small",
+    head="attention",
+    looks="residual",
+)
+DIGITS = [
+    "data.count=40", "data.held_out=8", "training.batch_size=8", "training.length=12",
+    "training.reassign_every=2", "training.extra_sprites=3", "training.retire_from=2",
+    "training.retire_until=9", "model.sprites=3", "training.curriculum={affine: 2, tps: 4}",
+    "training.cosine_from=6", "training.reassign_until=2",
+]  # fmt: skip
+
+
+def randomised(config, seed=0):
+    torch.manual_seed(seed)
+    model = DTISprites(config).double().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.rand_like(parameter) * 0.1 - 0.05)
+    return model
+
+
+def scene(seed, batch=5, layers=3, background=True):
+    """Random layers over a background, and the matrix of a random order for each image."""
+    generator = torch.Generator().manual_seed(seed)
+    M = layers + background
+    alphas = torch.rand(batch, M, 1, *SIZE, generator=generator, dtype=torch.float64).round()
+    colours = torch.rand(batch, M, 3, *SIZE, generator=generator, dtype=torch.float64)
+    if background:
+        alphas[:, 0] = 1
+    rank = torch.rand(batch, layers, generator=generator).argsort(dim=1)
+    order = (rank[:, :, None] > rank[:, None, :]).double()
+    return alphas, colours, put_background_below(order) if background else order, rank
+
+
+@pytest.mark.parametrize("background", [True, False])
+def test_a_layer_moves_to_any_depth_and_the_others_keep_theirs(background):
+    alphas, _, order, rank = scene(0, background=background)
+    for layer, depth in itertools.product(range(3), range(3)):
+        moved = moved_to(order, int(background) + layer, depth, int(background))
+        others = [i for i in range(3) if i != layer]
+        for image, found in enumerate(moved):
+            column = sorted(others, key=lambda i, r=rank[image]: r[i])
+            column.insert(depth, layer)  # object layers from the farthest to the closest
+            place = torch.tensor([column.index(i) for i in range(3)])
+            expected = (place[:, None] > place[None]).double()
+            expected = put_background_below(expected[None])[0] if background else expected
+            assert torch.equal(found, expected)
+    first = int(background)
+    each = moved_to(order, first, torch.arange(5) % 3, first)
+    for image, found in enumerate(each):
+        one = moved_to(order[image][None], first, image % 3, first)
+        assert torch.equal(found, one[0])
+
+
+@pytest.mark.parametrize("background", [True, False])
+def test_both_ends_are_the_rest_of_the_moved_scene(background):
+    alphas, colours, order, _ = scene(1, background=background)
+    for layer in range(3):
+        index = background + layer
+        found = rest_of_scene_at_ends(alphas, colours, order, index, int(background))
+        for parts, depth in zip(found, (0, 3), strict=True):
+            moved = moved_to(order, index, depth, int(background))
+            for part, expected in zip(parts, rest_of_scene(alphas, colours, moved, index),
+                                      strict=True):  # fmt: skip
+                torch.testing.assert_close(part, expected)
+
+
+def test_the_best_depth_is_the_true_one():
+    alphas, colours, order, _ = scene(2, batch=20)
+    images = compose(alphas, colours, order)
+    for layer in (1, 2, 3):
+        somewhere = moved_to(order, layer, 1, 1)
+        found = best_depth(images, alphas, colours, somewhere, layer, 1)
+        torch.testing.assert_close(compose(alphas, colours, found), images)
+    wrong = compose(alphas, colours, moved_to(order, 1, 0, 1))
+    assert (wrong - images).abs().amax(dim=(1, 2, 3)).gt(0).sum() > 5  # depth did matter
+
+
+def test_selection_finds_the_depths_of_overlapping_objects():
+    """Candidates are the true objects, each layer its own: only depth is left to find."""
+    alphas, colours, order, _ = scene(3, batch=30)
+    images = compose(alphas, colours, order)
+
+    def candidates(layer, rest):
+        return alphas[:, layer + 1 : layer + 2], colours[:, layer + 1 : layer + 2]
+
+    start = put_background_below(ordered_occlusion(30, 3, images))
+    rules = {"penalty": 0.0, "empty": False}
+    backgrounds = colours[:, :1]
+    fixed = greedy_selection(images, start, backgrounds, candidates, 3, steps=3, **rules)
+    found = greedy_selection(
+        images, start, backgrounds, candidates, 3, steps=3, seek_depth=True, **rules
+    )
+    assert torch.equal(fixed.occlusion, start)
+    error = [
+        (compose(alphas, colours, s.occlusion) - images).square().flatten(1).mean(dim=1)
+        for s in (fixed, found)
+    ]
+    assert (error[1] < 1e-12).float().mean() > 0.9 > 0.5 > (error[0] < 1e-12).float().mean()
+
+
+def test_turns_are_rotations_of_each_candidate():
+    model = randomised(CONFIG)
+    layer = torch.rand(2, 6, dtype=torch.float64) * 0.2
+    sprite = torch.rand(2, 4, 4, dtype=torch.float64) * 0.2
+    turned = model.candidates(layer, sprite)
+    single = DTISprites(replace(CONFIG, turns=1)).double().eval()
+    single.load_state_dict(model.state_dict())
+    for turn in range(4):
+        more = sprite.clone()
+        more[..., 0] += turn * np.pi / 2  # the similarity's angle
+        for found, expected in zip(turned, single.candidates(layer, more), strict=True):
+            torch.testing.assert_close(found[:, turn::4], expected)
+
+
+def test_the_scene_is_rendered_in_the_turn_and_depth_that_were_chosen():
+    model = randomised(CONFIG, seed=4)
+    images = torch.rand(6, 3, *SIZE, dtype=torch.float64)
+    with torch.no_grad():
+        result = model(images, steps=2)
+    assert result.selection.turn.unique().numel() > 1
+    errors = result.errors(images)
+    with torch.no_grad():
+        once = model(images, steps=1).errors(images)
+    assert (errors <= once + 1e-12).all()  # second looks only where they help
+    assert torch.equal(result.occlusion, result.selection.occlusion[:, 1:, 1:])
+
+
+def test_turns_wait_for_the_curriculum():
+    model = randomised(CONFIG)
+    model.active = frozenset({"tint", "placement"})
+    assert model.turns == 1
+    model.active = None
+    assert model.turns == 4
+
+
+@pytest.mark.parametrize(
+    ("setting", "problem"),
+    [
+        ("model.selection=exhaustive", "model.selection must be greedy"),
+        ("model.sprite_transformations=[]", "model.turns must be 1 without similarity"),
+    ],
+)
+def test_searches_that_cannot_be(setting, problem):
+    with pytest.raises(DtisError, match=problem):
+        load_preset("multi-dsprites").override(
+            [setting, "model.looks=image", "training.curriculum={}"]
+        )
+
+
+# Extra sprites
+
+
+def digits(*settings):
+    return load_preset("digits").override([*DIGITS, *settings])
+
+
+def random_images(count):
+    return np.random.default_rng(0).integers(0, 256, (count, 16, 16, 3), dtype=np.uint8)
+
+
+def test_a_smaller_model_predicts_what_the_larger_did_for_the_sprites_kept():
+    trainer = Trainer(digits("training.length=20"), random_images(40), 0)
+    for _ in range(6):
+        trainer.train_step()
+    model, kept = trainer.model.eval(), [4, 1, 2]
+    images = torch.rand(3, 3, 16, 16)
+    with torch.no_grad():
+        before = model.predictor(images)
+        canvases = model.sprites.canvases()
+        moments = trainer.optimizer.state[model.sprites.masks]["exp_avg"].clone()
+        keep_only(model, trainer.optimizer, kept)
+        after = model.predictor(images)
+    torch.testing.assert_close(after.sprite, before.sprite[:, :, kept])
+    assert torch.equal(model.sprites.canvases(), canvases[kept])
+    assert torch.equal(trainer.optimizer.state[model.sprites.masks]["exp_avg"], moments[kept])
+    assert model.config.sprites == 3
+
+
+def test_extra_sprites_go_one_by_one_the_least_needed_first():
+    trainer = Trainer(digits(), random_images(40), 0)
+    counts = []
+    while trainer.step < trainer.length:
+        trainer.train_step()
+        counts.append(trainer.sprites)
+    assert counts[0] == 6 and counts[-1] == 3 and counts == sorted(counts, reverse=True)
+    assert max(a - b for a, b in itertools.pairwise(counts)) == 1
+    trainer.sprites, trainer.need = 3, torch.tensor([2.0, 0.5, 1.0])
+    trainer.config = digits("model.sprites=2")  # one too many
+    masks = trainer.model.sprites.masks.detach().clone()
+    trainer._reassign_and_retire()
+    assert torch.equal(trainer.model.sprites.masks, masks[[0, 2]])
+
+
+def test_a_run_with_extra_sprites_resumes_to_the_same_weights(tmp_path):
+    whole = train(digits(), tmp_path / "whole", quiet=True)
+    train(digits(), tmp_path / "parts", quiet=True, max_steps=7)
+    half = load_of(tmp_path / "parts")
+    assert half.config.model.sprites == len(half.model.sprites.masks) > 3
+    parts = train(digits(), tmp_path / "parts", quiet=True, resume=True)
+    for one, other in zip(whole.model().parameters(), parts.model().parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert len(parts.model().sprites.masks) == 3
+
+
+def load_of(path):
+    from dtis_core.scene import load
+
+    return load(path)
+
+
+def test_retiring_must_end_before_training_does():
+    with pytest.raises(DtisError, match="training.retire_until"):
+        digits("training.retire_until=12")
