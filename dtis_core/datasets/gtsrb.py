@@ -33,6 +33,4 @@ def load(request: Request) -> SceneDataset:
     images = read_all(files, lambda f: read_image(f, size), size)
     # Mixed, so that the first images of a split show all classes.
     order = np.random.default_rng(0).permutation(len(files))[: request.count]
-    return SceneDataset(
-        "GTSRB-8 (real)", images[order], None, np.array(categories)[order, None]
-    )
+    return SceneDataset("GTSRB-8 (real)", images[order], None, np.array(categories)[order, None])

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
+from numpy.typing import ArrayLike
+from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from dtis_core.datasets import fingerprint
@@ -17,27 +18,47 @@ Size = tuple[int, int]  # height, width
 
 
 def find_images(folder: Path, advice: str) -> list[Path]:
-    """Return the image files of a folder, by name.
+    """Return the image files of a folder, by name, but for hidden ones.
 
     Raises DtisError, which ends in `advice`, where there is no such folder or no image in it.
     """
     if not folder.is_dir():
         raise DtisError(f"{folder}: there is no such folder; {advice}")
-    files = sorted(f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES)
+    files = sorted(
+        f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES and not f.name.startswith(".")
+    )
     if not files:
         raise DtisError(f"{folder}: holds no image ({', '.join(SUFFIXES)}); {advice}")
     return files
 
 
-def _open(path: Path, convert: Callable[[Image.Image], Image.Image]) -> np.ndarray:
-    """Return what `convert` makes of an image file. Raises DtisError for an unreadable one."""
+def _open(path: Path, convert: Callable[[Image.Image], ArrayLike]) -> np.ndarray:
+    """Return what `convert` makes of an image file, turned upright as a camera's EXIF data say.
+
+    Raises DtisError for an unreadable file.
+    """
     try:
         with Image.open(path) as picture:
+            ImageOps.exif_transpose(picture, in_place=True)
             return np.asarray(convert(picture))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DtisError(
             f"{path}: cannot be read as an image ({error}); replace or remove it"
         ) from None
+
+
+def _centred_box(picture: Image.Image, size: Size) -> tuple[float, float, float, float]:
+    """Return left, top, right and bottom of the largest centred part of `size`'s proportions."""
+    scale = min(picture.width / size[1], picture.height / size[0])
+    w, h = scale * size[1], scale * size[0]
+    left, top = (picture.width - w) / 2, (picture.height - h) / 2
+    return left, top, left + w, top + h
+
+
+def read_size(path: Path) -> Size:
+    """Return the height and width of an image file. Raises DtisError for an unreadable file."""
+    height, width = _open(path, lambda picture: picture.size[::-1])
+    return int(height), int(width)
 
 
 def read_image(path: Path, size: Size, crop: bool = False) -> UInt8[np.ndarray, "H W 3"]:
@@ -48,31 +69,47 @@ def read_image(path: Path, size: Size, crop: bool = False) -> UInt8[np.ndarray, 
     """
 
     def convert(picture: Image.Image) -> Image.Image:
-        box = None
-        if crop:
-            scale = min(picture.width / size[1], picture.height / size[0])
-            w, h = scale * size[1], scale * size[0]
-            left, top = (picture.width - w) / 2, (picture.height - h) / 2
-            box = (left, top, left + w, top + h)
+        box = _centred_box(picture, size) if crop else None
         resample = Image.Resampling.BILINEAR
         return picture.convert("RGB").resize(size[::-1], resample, box=box)
 
     return _open(path, convert)
 
 
-def read_mask(path: Path, size: Size) -> UInt8[np.ndarray, "H W"]:
-    """Return a mask file's integers at `size`, nearest neighbours.
+def read_mask(path: Path, size: Size, crop: bool = False) -> UInt8[np.ndarray, "H W"]:
+    """Return a mask file's integers at `size`, nearest neighbours, cropped as by `read_image`.
 
-    Raises DtisError for an unreadable file or one with more than a channel.
+    Raises DtisError for an unreadable file, or one that does not hold one integer per pixel from 0
+    to 255.
     """
 
     def convert(picture: Image.Image) -> Image.Image:
-        if len(picture.getbands()) > 1:
-            raise ValueError(f"{len(picture.getbands())} channels where a mask has one")
+        if picture.mode.partition(";")[0] not in ("1", "L", "P", "I"):
+            raise ValueError(f"mode {picture.mode}, where a mask has one channel of integers")
+        box = _centred_box(picture, size) if crop else None
         picture = picture.convert("L") if picture.mode == "1" else picture
-        return picture.resize(size[::-1], Image.Resampling.NEAREST)
+        return picture.resize(size[::-1], Image.Resampling.NEAREST, box=box)
 
-    return _open(path, convert).astype(np.uint8)
+    values = _open(path, convert)
+    if values.min() < 0 or values.max() > 255:
+        raise DtisError(
+            f"{path}: holds integers from {values.min()} to {values.max()}; number the objects of "
+            "a mask from 1 to 255"
+        )
+    return values.astype(np.uint8)
+
+
+def resize(
+    pixels: UInt8[np.ndarray, "h w *C"], size: Size, nearest: bool = False
+) -> UInt8[np.ndarray, "H W *C"]:
+    """Return an array of pixels at `size`, resized as by `read_image`, or by nearest neighbours."""
+    resample = Image.Resampling.NEAREST if nearest else Image.Resampling.BILINEAR
+    return np.asarray(Image.fromarray(pixels).resize(size[::-1], resample))
+
+
+def stamps(files: Sequence[Path]) -> list[tuple[str, int, int]]:
+    """Return name, size and time of the last change of files, for the key of what is cached."""
+    return [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
 
 
 def read_all(
@@ -82,8 +119,7 @@ def read_all(
 
     Shows progress where that takes more than seconds.
     """
-    stats = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
-    key = fingerprint("images", stats, *settings)
+    key = fingerprint("images", stamps(files), *settings)
 
     def build() -> tuple[np.ndarray]:
         first = read(files[0])

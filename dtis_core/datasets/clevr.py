@@ -1,0 +1,135 @@
+"""CLEVR6: three to six shaded solids (Sec. 4.1), from the official file or rendered anew."""
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Integer, UInt8
+
+from dtis_core.datasets import Request, SceneDataset, check_split, fingerprint, register
+from dtis_core.datasets.cache import Arrays, cached
+from dtis_core.datasets.folder import list_folder, read_listing
+from dtis_core.datasets.images import Size, resize, stamps
+from dtis_core.datasets.records import stacked
+from dtis_core.datasets.tfrecord import Feature, read_examples
+from dtis_core.errors import DtisError
+
+SIZE = (128, 128)
+SPLITS = ("train", "test", "all")
+HELD_OUT = 320
+OBJECTS = 6  # at most, by which CLEVR becomes CLEVR6
+MATERIALS = 2
+RECORDS = 70_000  # of the official 100,000: those of which 34,963 are CLEVR6
+ENTITIES, HEIGHT, WIDTH = 11, 240, 320  # of an official record, background first
+CROP = slice(29, 221), slice(64, 256)  # rows and columns
+OFFICIAL = "clevr_with_masks_train.tfrecords"
+
+Scene = tuple[np.ndarray, np.ndarray, np.ndarray]  # image, mask and categories
+
+
+@register("clevr6-rendered")
+def load_rendered(request: Request) -> SceneDataset:
+    """Read scenes rendered as CLEVR's, a folder as `dtis_core.datasets.folder` describes.
+
+    Splits: "test", the last 320 scenes; "train", what precedes them; "all". A folder of 320 scenes
+    or fewer is every split at once. Raises DtisError where files are missing or damaged.
+    """
+    check_split(request.split, SPLITS, "clevr6-rendered")
+    folder = request.root / "clevr6_rendered"
+    advice = (
+        "put images/, masks/ and scenes.json with each object's category there, below the clone's "
+        "data/ or the folder that DTIS_DATA names; 'clevr6' reads the official file"
+    )
+    if not (folder / "scenes.json").is_file():
+        raise DtisError(f"{folder}: holds no scenes.json; {advice}")
+    listing = list_folder(folder, advice)
+    index = np.arange(len(listing.images))
+    chosen = index[_part(len(index), request.split)][: request.count]
+    name = "CLEVR6 (rendered, not the official images)"
+    return read_listing(listing, chosen, request.size or SIZE, name)
+
+
+@register("clevr6")
+def load_official(request: Request) -> SceneDataset:
+    """Read the official TFRecord file under `request.root / "multi_object"`.
+
+    Of its first 70,000 scenes those with at most 6 objects are kept, cropped to the central 192x192
+    pixels and resized (to 128x128 by default). Splits: "test", the last 320 of them; "train", what
+    precedes them; "all", of which the paper scores the first 320. A file of which 320 or fewer are
+    kept is every split at once. Categories are 1..6, shape by shape with its two materials.
+
+    Raises:
+        DtisError: there is no such file, or it is damaged or holds something else.
+    """
+    split, count = request.split, request.count
+    check_split(split, SPLITS, "clevr6")
+    path, size = request.root / "multi_object" / OFFICIAL, request.size or SIZE
+    if not path.is_file():
+        raise DtisError(
+            f"{path}: there is no such file; download {OFFICIAL} from the bucket of DeepMind's "
+            "multi_object_datasets into that folder, or set DTIS_DATA to the folder that holds "
+            "multi_object"
+        )
+    # The first images of the training split are known once 320 more have been read.
+    limits = {"train": count and count + HELD_OUT, "test": None, "all": count}
+    limit = limits[split]
+    version = 1  # count up whenever the arrays made of a file change
+    key = fingerprint("clevr6", version, stamps([path]), size, limit)
+    arrays = cached(f"clevr6-{key}", lambda: _decode(path, size, limit))
+    part = _part(len(arrays[0]), split)
+    arrays = tuple(array[part][:count] for array in arrays)
+    if split == "test":
+        arrays = tuple(array.copy() for array in arrays)  # which frees the others
+    return SceneDataset("CLEVR6 (official)", *arrays)
+
+
+def _part(total: int, split: str) -> slice:
+    """Return where a split lies in `total` scenes."""
+    if total <= HELD_OUT:
+        return slice(None)
+    return {"train": slice(-HELD_OUT), "test": slice(-HELD_OUT, None), "all": slice(None)}[split]
+
+
+def _decode(path: Path, size: Size, limit: int | None) -> Arrays:
+    """Return images, masks and categories of the first `limit` scenes that are CLEVR6."""
+    arrays = stacked(_scenes(path, size), limit, path.name)
+    if not arrays:
+        raise DtisError(f"{path}: found no scene of at most 6 objects; download the file again")
+    return arrays
+
+
+def _scenes(path: Path, size: Size) -> Iterator[Scene]:
+    """Yield the scenes of an official file that are CLEVR6."""
+    for index, example in enumerate(islice(read_examples(path), RECORDS)):
+        try:
+            visible = np.array(example["visibility"]).reshape(ENTITIES) > 0
+            present = 1 + np.flatnonzero(visible[1:])
+            if len(present) <= OBJECTS:
+                yield _scene(example, present, size)
+        except (KeyError, ValueError, TypeError) as error:
+            raise DtisError(f"{path}: record {index} is not a CLEVR scene ({error!r})") from None
+
+
+def _scene(
+    example: dict[str, Feature], present: Integer[np.ndarray, " objects"], size: Size
+) -> tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W"], Integer[np.ndarray, " 6"]]:
+    """Return image, mask and categories of an official record that has objects at `present`."""
+    shape, material = (_bytes(example, name).astype(int)[present] for name in ("shape", "material"))
+    if not (np.isin(shape, (1, 2, 3)).all() and np.isin(material, (1, MATERIALS)).all()):
+        raise ValueError(f"objects of shape {shape.tolist()} and material {material.tolist()}")
+    categories = np.zeros(OBJECTS, int)
+    categories[: len(present)] = MATERIALS * (shape - 1) + material
+    image = _bytes(example, "image").reshape(HEIGHT, WIDTH, 3)
+    labels = np.zeros((HEIGHT, WIDTH), np.uint8)
+    for m, entity in enumerate(present, start=1):
+        pixels = slice(entity * labels.size, (entity + 1) * labels.size)
+        labels[_bytes(example, "mask", pixels).reshape(HEIGHT, WIDTH) > 0] = m
+    return resize(image[CROP], size), resize(labels[CROP], size, nearest=True), categories
+
+
+def _bytes(
+    example: dict[str, Feature], name: str, part: slice = slice(None)
+) -> UInt8[np.ndarray, " n"]:
+    """Return (part of) a feature of single bytes as an array."""
+    return np.frombuffer(b"".join(example[name][part]), np.uint8)
