@@ -10,7 +10,7 @@ from dtis_core.errors import DtisError, suggest
 
 Features = Float[Tensor, "B F y x"]
 Smaller = Float[Tensor, "B G v u"]  # as many or more features, at the same or a lower resolution
-LARGEST = 64  # pixels a side that our encoder reads; more cost time and find no more objects
+CELLS = 20  # a side that our encoder's maps have at most; more cost time and find no more objects
 START_GAIN = 0.3  # of a plain block's residual branch; with zero the deep features wake up late
 
 
@@ -36,7 +36,7 @@ class CifarBlock(nn.Module):
         return torch.relu(y + shortcut)
 
 
-def resnet32(channels: int) -> nn.Sequential:
+def resnet32(channels: int, image_size: tuple[int, int]) -> nn.Sequential:
     """ResNet-32 for small images: three stages of five blocks, 16-32-64 channels, stride 4."""
     layers: list[nn.Module] = [
         nn.Conv2d(channels, 16, 3, 1, 1, bias=False),
@@ -51,7 +51,7 @@ def resnet32(channels: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def resnet18_features(channels: int) -> nn.Sequential:
+def resnet18_features(channels: int, image_size: tuple[int, int]) -> nn.Sequential:
     """ResNet-18 without pooling and classifier: 512 features, stride 32, random weights."""
     network = resnet18(weights=None)
     if channels != 3:
@@ -81,15 +81,19 @@ class PlainBlock(nn.Module):
 
 
 class Small(nn.Module):
-    """Our encoder: a stride-2 stem and four unnormalised blocks, 64 features.
+    """Our encoder: a strided stem and four unnormalised blocks, 64 features.
 
-    The deep features (stride 4), which see most of the image, are laid over the early ones
-    (stride 2), which know where the edges are. Images above 64 pixels are halved first.
+    The stem's stride leaves at most 20 cells a side, whatever the image's size. The deep features
+    (twice that stride), which see most of the image, are laid over the early ones, which know where
+    the edges are.
     """
 
-    def __init__(self, channels: int, width: int = 64):
+    def __init__(self, channels: int, image_size: tuple[int, int], width: int = 64):
         super().__init__()
-        self.stem = nn.Conv2d(channels, 32, 5, 2, 2)
+        stride = 2
+        while max(image_size) > CELLS * stride:
+            stride *= 2
+        self.stem = nn.Conv2d(channels, 32, 2 * stride + 1, stride, stride)
         self.early = PlainBlock(32, 32, 1)
         self.deep = nn.Sequential(
             PlainBlock(32, width, 2), PlainBlock(width, width, 1), PlainBlock(width, width, 1)
@@ -98,9 +102,7 @@ class Small(nn.Module):
         self.from_deep = nn.Conv2d(width, width, 1)
 
     def forward(self, images: Float[Tensor, "B C H W"]) -> Features:
-        """Return features at half the (halved) images' resolution."""
-        while max(images.shape[-2:]) > LARGEST:
-            images = F.avg_pool2d(images, 2, ceil_mode=True)
+        """Return features at the stem's resolution."""
         early = self.early(self.stem(images))
         deep = self.from_deep(torch.relu(self.deep(early)))
         deep = F.interpolate(deep, size=early.shape[-2:], mode="nearest")
@@ -110,9 +112,12 @@ class Small(nn.Module):
 ENCODERS = {"resnet32": (resnet32, 64), "resnet18": (resnet18_features, 512), "small": (Small, 64)}
 
 
-def build_encoder(name: str, channels: int) -> tuple[nn.Module, int]:
-    """Return the encoder and its number of features. Raises DtisError for an unknown name."""
+def build_encoder(name: str, channels: int, image_size: tuple[int, int]) -> tuple[nn.Module, int]:
+    """Return the encoder of images (H, W) and its number of features.
+
+    Raises DtisError for an unknown name.
+    """
     if name not in ENCODERS:
         raise DtisError(f"unknown encoder '{name}'{suggest(name, ENCODERS)}")
     build, features = ENCODERS[name]
-    return build(channels), features
+    return build(channels, image_size), features

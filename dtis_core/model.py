@@ -75,6 +75,7 @@ class DTISprites(nn.Module):
             config.head,
             config.pool,
             channels=2 * C if residual else C,
+            image_size=size,
             layers=1 if residual else config.layers,
             sprites=config.sprites,
             backgrounds=config.backgrounds,

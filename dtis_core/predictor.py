@@ -129,6 +129,7 @@ class Predictor(nn.Module):
         head: str,
         pool: int,
         channels: int,
+        image_size: tuple[int, int],
         layers: int,
         sprites: int,
         backgrounds: int,
@@ -139,7 +140,7 @@ class Predictor(nn.Module):
         super().__init__()
         self.layer_sequence, self.sprite_sequence, self.background_sequence = sequences
         self.sprites, self.backgrounds, self.layers = sprites, backgrounds, layers
-        self.encoder, width = build_encoder(encoder, channels)
+        self.encoder, width = build_encoder(encoder, channels, image_size)
         if head == "attention":
             own = translation_slice(self.layer_sequence) is None
             self.look = Attention(width, layers, maps=sprites if own else 1, reach=reach)
