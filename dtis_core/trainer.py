@@ -16,10 +16,11 @@ from torch import Tensor
 from dtis_core.config import Config
 from dtis_core.errors import DtisError
 from dtis_core.files import load_weights
-from dtis_core.model import DTISprites
+from dtis_core.model import Decomposition, DTISprites
 from dtis_core.reassignment import keep_only, reassign
-from dtis_core.selection import Selection
 
+VISIBLE = 0.1  # transparency that a layer must reach somewhere
+COUNTS = ("usage", "need", "share", "counters", "invisible")  # a checkpoint's other tensors
 SPRITES = "model.sprites.appearances"  # the tensor of a checkpoint that shows K
 
 
@@ -40,7 +41,11 @@ class Trainer:
         self.step = 0
         self.usage, self.need = torch.zeros(2, self.sprites, dtype=torch.float64)
         self.reassigned = 0  # restarts of sprites so far
-        self.dead_sprites = 0  # unused since the last count
+        # At the last count: sprites without use, each one's share of the layers in use, and the
+        # share of these layers that showed nothing.
+        self.dead_sprites, self.invisible = 0, 0.0
+        self.share = torch.zeros(self.sprites, dtype=torch.float64)
+        self.hidden = 0  # layers in use that showed nothing, since the last count
 
     def _build_optimizer(self) -> torch.optim.Adam:
         """Return Adam with one group per kind of parameter, each with its own rate."""
@@ -155,7 +160,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
-        self._count(scene.selection)
+        self._count(scene)
         if (self.step + 1) % self.config.training.reassign_every == 0:
             self._reassign_and_retire()
         self.step += 1
@@ -167,12 +172,14 @@ class Trainer:
         for name, parameter in self.model.named_parameters():
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 tensors[f"adam.{key}.{name}"] = value
-        counters = torch.tensor([self.reassigned, self.dead_sprites])
-        return tensors | {"usage": self.usage, "need": self.need, "counters": counters}
+        counters = torch.tensor([self.reassigned, self.dead_sprites, self.hidden])
+        invisible = torch.tensor(self.invisible, dtype=torch.float64)
+        counts = {"usage": self.usage, "need": self.need, "share": self.share}
+        return tensors | counts | {"counters": counters, "invisible": invisible}
 
     def load_state(self, tensors: dict[str, Tensor], step: int, where: Path) -> None:
         """Continue from `state()` at `step`. Raises DtisError where the tensors do not fit."""
-        absent = sorted({"usage", "need", "counters", SPRITES} - tensors.keys())
+        absent = sorted({*COUNTS, SPRITES} - tensors.keys())
         if absent:
             raise DtisError(f"{where}: lacks tensor '{absent[0]}'; train again from the start")
         count = len(tensors[SPRITES])
@@ -189,25 +196,30 @@ class Trainer:
                     key: tensors[f"adam.{key}.{name}"].to(parameter.device) for key in keys
                 }
         self.usage, self.need = tensors["usage"].clone(), tensors["need"].clone()
-        self.reassigned, self.dead_sprites = tensors["counters"].tolist()
+        self.reassigned, self.dead_sprites, self.hidden = tensors["counters"].tolist()
+        self.share, self.invisible = tensors["share"].clone(), float(tensors["invisible"])
         self.step = step
 
-    def _count(self, selection: Selection) -> None:
+    def _count(self, scene: Decomposition) -> None:
         """Count uses of each sprite, and how much larger the errors would be without it."""
-        chosen, need = selection.sprites.flatten().cpu(), selection.need.flatten().cpu()
+        sprites = scene.selection.sprites
+        chosen, need = sprites.flatten().cpu(), scene.selection.need.flatten().cpu()
+        brightest = scene.alphas[:, -sprites.shape[1] :].detach().amax(dim=(2, 3, 4))  # (B, L)
+        self.hidden += int(((sprites > 0) & (brightest < VISIBLE)).sum())
         self.usage += torch.bincount(chosen, minlength=self.sprites + 1)[1:]
         self.need += torch.bincount(chosen, need.double(), minlength=self.sprites + 1)[1:]
 
     def _reassign_and_retire(self) -> None:
         """Restart sprites too little used (C.2), and give up extra ones that are due."""
         training = self.config.training
-        self.dead_sprites = int((self.usage == 0).sum())
+        used = max(1.0, float(self.usage.sum()))
+        self.share, self.invisible = self.usage / used, self.hidden / used
+        self.dead_sprites, self.hidden = int((self.usage == 0).sum()), 0
         started = self.step >= self.in_steps(training.frozen)
         until = training.reassign_until
         if started and (until is None or self.step < self.in_steps(until)):
-            share = self.usage / max(1.0, float(self.usage.sum()))
             self.reassigned += reassign(
-                self.model, self.optimizer, share, training.reassign_below / 100 / self.sprites
+                self.model, self.optimizer, self.share, training.reassign_below / 100 / self.sprites
             )
         surplus = self.sprites - self.config.model.sprites - self.extra_sprites()
         if surplus > 0:
@@ -226,3 +238,4 @@ class Trainer:
         keep_only(self.model, self.optimizer, kept)
         self.sprites = len(kept)
         self.usage, self.need = self.usage[kept], self.need[kept]
+        self.share = self.share[kept]

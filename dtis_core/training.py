@@ -16,13 +16,13 @@ from tqdm import tqdm
 from dtis_core import datasets
 from dtis_core.config import Config
 from dtis_core.errors import DtisError
+from dtis_core.health import Health
 from dtis_core.runs import RunFolder
 from dtis_core.trainer import Trainer
 
 LOG_EVERY = 20  # steps
 CHECKPOINT_SECONDS = 45.0
 SNAPSHOTS = 40  # per run
-PATIENCE = 1000  # steps of learning sprites before a run can be called stuck
 Watcher = Callable[[Trainer, list[float]], bool]
 """Called after every logged step with the trainer and all losses; True stops the run."""
 
@@ -138,9 +138,8 @@ class _Session:
         self.checkpoint_seconds: float = checkpoint_seconds
         self.saved = time.monotonic()
         self.losses: list[float] = []
-        self.warned = False
         self.recent: deque[float] = deque(maxlen=LOG_EVERY)
-        self.blank_error = trainer.blank_error()
+        self.health = Health(trainer.blank_error())
         self.bar = tqdm(
             total=end,
             initial=trainer.step,
@@ -184,26 +183,14 @@ class _Session:
             self.bar.close()
         self.folder.save(trainer, self.seconds, status)
 
-    def _problem(self, loss: float) -> str | None:
-        """Name a failure that more steps will not cure, and say it once."""
-        settled = self.trainer.in_steps(self.trainer.config.training.frozen) + PATIENCE
-        if self.trainer.step < settled or loss < 0.95 * self.blank_error:
-            return None
-        problem = (
-            f"stuck: the loss {loss:.4f} is that of an empty scene ({self.blank_error:.4f}); "
-            "the sprites may lie outside the images or be transparent. Try another seed, "
-            "a longer warm-up or lower rates"
-        )
-        if not self.warned:
-            self.bar.write(problem)
-        self.warned = True
-        return problem
-
     def _log(self) -> bool:
         """Write a line of metrics; return whether the watcher wants to stop."""
         trainer = self.trainer
         loss = float(np.mean(self.recent))
         self.losses.append(loss)
+        problems = self.health.problems(trainer, loss)
+        for line in self.health.news(problems):
+            self.bar.write(line)
         rate = trainer.config.training.batch_size * trainer.step / max(self.seconds, 1e-9)
         self.folder.log(
             step=trainer.step,
@@ -212,7 +199,7 @@ class _Session:
             network_rate=trainer.optimizer.param_groups[0]["lr"],
             reassigned=trainer.reassigned,
             dead_sprites=trainer.dead_sprites,
-            **({"problem": problem} if (problem := self._problem(loss)) else {}),
+            **({"problems": problems} if problems else {}),
         )
         self.bar.set_postfix_str(f"loss {loss:.4f}, {rate:.0f} images/s", refresh=False)
         return bool(self.watcher and self.watcher(trainer, self.losses))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from dtis_core import datasets, training
+from dtis_core import datasets, health, training
 from dtis_core.cli import main
 from dtis_core.config import load_preset
 from dtis_core.files import read_tensors
@@ -381,11 +381,11 @@ def test_metrics_after_the_checkpoint_are_dropped_when_resuming(tmp_path):
 
 
 def test_a_run_that_shows_nothing_is_called_stuck(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "PATIENCE", 0)
+    monkeypatch.setattr(health, "PATIENCE", 0)
     config = small("training.length=20", "training.mask_rate=1e-9", "model.mask_noise=0",
                    "model.mask_sigma=0.1")  # fmt: skip
     folder = train(config, tmp_path, quiet=True)
-    assert "that of an empty scene" in folder.metrics()[-1]["problem"]
+    assert "that of an empty scene" in folder.metrics()[-1]["problems"]["stuck"]
 
 
 def test_the_loss_falls():
