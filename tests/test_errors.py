@@ -96,6 +96,9 @@ def test_an_unknown_preset_is_answered_with_the_nearest(capsys, tmp_path):
         ("model.channels=1", ["3 channels", "model.channels 1"]),
         ("data.name=tetromino", ["'tetromino'", "did you mean 'tetrominoes"]),
         ("data.count=0", ["data.count must be at least 1"]),
+        ("data.held_out=0", ["data.held_out must be at least 1"]),
+        ("data.path=3", ["path", "expected", "found 3"]),
+        ("data.train_split=tarin", ["'tetrominoes' has no split 'tarin', did you mean 'train'"]),
     ],
 )
 def test_a_wrong_setting_is_named(capsys, tmp_path, setting, parts):

@@ -14,13 +14,13 @@ from dtis_core import datasets
 from dtis_core.config import load_preset
 from dtis_core.errors import DtisError
 from dtis_core.model import DTISprites
+from dtis_core.monitor import TrainingMonitor
 from dtis_core.runs import RunFolder
 from dtis_core.scene import Run
 from dtis_core.trainer import Trainer
 from dtis_core.training import train
 from dtis_core.widgets import (
     SceneEditor,
-    TrainingMonitor,
     as_bytes,
     captioned,
     explore,
@@ -245,7 +245,7 @@ BUSY_CELL = """
 import time
 from types import SimpleNamespace as S
 import numpy as np
-from dtis_core.widgets import TrainingMonitor
+from dtis_core.monitor import TrainingMonitor
 monitor = TrainingMonitor()
 monitor.picture = lambda trainer, losses: np.zeros((4, 4, 3), np.uint8)
 trainer = S(step=20, length=10**6, config=S(training=S(batch_size=32)))
