@@ -81,6 +81,7 @@ class TrainingConfig:
     reassign_below: float = 20  # percent / K of layers; sprites used less restart
     reassign_every: int = 50  # steps
     reassign_until: float | None = None  # None: to the end
+    coarse_until: float = 0  # until then, images and sprites of half the size
     extra_sprites: int = 0  # more than model.sprites at first; the least needed are given up
     retire_from: float = 0  # one after the other between these two
     retire_until: float = 0
@@ -226,8 +227,13 @@ def _check_ranges(config: Config, where: str) -> None:
     for name in ("network_rate", "appearance_rate", "mask_rate"):
         need(getattr(training, name) > 0, f"training.{name}", "above 0", getattr(training, name))
     for name in ("weight_decay", "warm_up", "frozen", "reassign_below", "appearance_late",
-                 "extra_sprites", "retire_from"):  # fmt: skip
+                 "extra_sprites", "retire_from", "coarse_until"):  # fmt: skip
         need(getattr(training, name) >= 0, f"training.{name}", "0 or more", getattr(training, name))
+    if training.coarse_until:
+        sides = (*model.image_size, *model.sprite_size)
+        even = all(side % 2 == 0 for side in sides)
+        need(even, "training.coarse_until", "0 where an image or sprite size is odd",
+             training.coarse_until)  # fmt: skip
     if training.extra_sprites:
         need(model.selection == "greedy", "model.selection", "greedy where there are extra sprites",
              model.selection)  # fmt: skip

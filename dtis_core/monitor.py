@@ -105,7 +105,7 @@ class TrainingMonitor:
     def picture(self, trainer: Trainer, losses: list[float]) -> Picture:
         """Draw the loss, how the first training images decompose, and all sprites."""
         images = trainer.images[: self.examples]
-        model = trainer.model.eval()
+        model = trainer.model_for_use().eval()
         scene = Scene(model, model(images.permute(0, 3, 1, 2).float() / 255))
         curve = show_curves(
             {"": (self.steps[-len(losses) :], losses)}, "training step", "loss, Eq. (5)", log=True

@@ -158,7 +158,7 @@ class RunFolder:
         """Write a checkpoint: trainer state first, then the weights for use, then the manifest."""
         metadata = {"step": str(trainer.step), "wall_seconds": repr(wall_seconds)}
         write_tensors(self.path / "trainer.safetensors", trainer.state(), metadata)
-        write_tensors(self.path / "model.safetensors", trainer.model.state_dict(), {})
+        write_tensors(self.path / "model.safetensors", trainer.model_for_use().state_dict(), {})
         self.update_manifest(
             status=status,
             step=trainer.step,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -18,6 +19,7 @@ from dtis_core.errors import DtisError
 from dtis_core.files import load_weights
 from dtis_core.model import Decomposition, DTISprites
 from dtis_core.reassignment import keep_only, reassign
+from dtis_core.refinement import at_half_size, fitted, refined
 
 VISIBLE = 0.1  # transparency that a layer must reach somewhere
 COUNTS = ("usage", "need", "share", "counters", "invisible")  # a checkpoint's other tensors
@@ -32,13 +34,14 @@ class Trainer:
         self.images = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
         torch.manual_seed(seed)  # initial weights only
         self.sprites = config.model.sprites + config.training.extra_sprites  # K at present
-        self.model = DTISprites(replace(config.model, sprites=self.sprites)).to(self.device)
+        self.step = 0
+        self.model = self._build_model()
         if config.model.backgrounds:
             mean = images.mean(axis=0, dtype=np.float64) / 255
-            self.model.backgrounds.start_from(torch.from_numpy(mean).float().permute(2, 0, 1))
+            mean = torch.from_numpy(mean).float().permute(2, 0, 1)  # (C, H, W)
+            self.model.backgrounds.start_from(self._scaled(mean[None])[0])
         self.optimizer = self._build_optimizer()
         self.noise = torch.Generator(self.device)
-        self.step = 0
         self.usage, self.need = torch.zeros(2, self.sprites, dtype=torch.float64)
         self.reassigned = 0  # restarts of sprites so far
         # At the last count: sprites without use, each one's share of the layers in use, and the
@@ -46,6 +49,38 @@ class Trainer:
         self.dead_sprites, self.invisible = 0, 0.0
         self.share = torch.zeros(self.sprites, dtype=torch.float64)
         self.hidden = 0  # layers in use that showed nothing, since the last count
+
+    @property
+    def coarse(self) -> bool:
+        """Whether images and sprites have half their size at the present step."""
+        return self.step < self.in_steps(self.config.training.coarse_until)
+
+    def _scaled(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C h w"]:
+        """Return images at the size of the present step."""
+        return F.avg_pool2d(images, 2) if self.coarse else images
+
+    def _build_model(self) -> DTISprites:
+        """Return a new model for the present step's number of sprites and size of images."""
+        model = replace(self.config.model, sprites=self.sprites)
+        return DTISprites(at_half_size(model) if self.coarse else model).to(self.device)
+
+    def _refine(self) -> None:
+        """Go on at full size: with the same networks, enlarged sprites, backgrounds and moments."""
+        former = dict(self.model.named_parameters()), self.optimizer.state
+        self.model = refined(self.model, self._build_model())
+        self.optimizer = self._build_optimizer()
+        for name, parameter in self.model.named_parameters():
+            state = former[1].get(former[0][name], {})
+            self.optimizer.state[parameter] = {
+                key: fitted(value, parameter) if value.dim() else value
+                for key, value in state.items()
+            }
+
+    def model_for_use(self) -> DTISprites:
+        """Return the model at full size, whatever the present step's."""
+        if not self.coarse:
+            return self.model
+        return refined(self.model, DTISprites(replace(self.config.model, sprites=self.sprites)))
 
     def _build_optimizer(self) -> torch.optim.Adam:
         """Return Adam with one group per kind of parameter, each with its own rate."""
@@ -134,7 +169,8 @@ class Trainer:
             self._order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
             self._order_of = epoch
         chosen = torch.from_numpy(self._order[index * size : (index + 1) * size])
-        return self.images[chosen.to(self.device)].permute(0, 3, 1, 2).float() / 255
+        images = self.images[chosen.to(self.device)].permute(0, 3, 1, 2).float() / 255
+        return self._scaled(images)
 
     def blank_error(self) -> float:
         """Return the squared error of scenes without objects, on up to 1,000 images."""
@@ -163,7 +199,10 @@ class Trainer:
         self._count(scene)
         if (self.step + 1) % self.config.training.reassign_every == 0:
             self._reassign_and_retire()
+        coarse = self.coarse
         self.step += 1
+        if coarse and not self.coarse:
+            self._refine()
         return value
 
     def state(self) -> dict[str, Tensor]:
@@ -182,6 +221,9 @@ class Trainer:
         absent = sorted({*COUNTS, SPRITES} - tensors.keys())
         if absent:
             raise DtisError(f"{where}: lacks tensor '{absent[0]}'; train again from the start")
+        self.step = step
+        if self.model.config.image_size != self._build_model().config.image_size:
+            self._refine()
         count = len(tensors[SPRITES])
         if self.config.model.sprites <= count < self.sprites:
             self._keep_only(list(range(count)))
@@ -198,7 +240,6 @@ class Trainer:
         self.usage, self.need = tensors["usage"].clone(), tensors["need"].clone()
         self.reassigned, self.dead_sprites, self.hidden = tensors["counters"].tolist()
         self.share, self.invisible = tensors["share"].clone(), float(tensors["invisible"])
-        self.step = step
 
     def _count(self, scene: Decomposition) -> None:
         """Count uses of each sprite, and how much larger the errors would be without it."""

@@ -165,7 +165,7 @@ class _Session:
                     self.recent.append(trainer.train_step())
                     self.bar.update()
                     if trainer.step % every == 0 or trainer.step == self.end:
-                        self.folder.snapshot(trainer.model, trainer.step)
+                        self.folder.snapshot(trainer.model_for_use(), trainer.step)
                     if trainer.step % LOG_EVERY == 0 or trainer.step == self.end:
                         if self._log():
                             break

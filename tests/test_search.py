@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from dtis_core.composition import (
     compose,
@@ -19,6 +20,7 @@ from dtis_core.config import ModelConfig, load_preset
 from dtis_core.errors import DtisError
 from dtis_core.model import DTISprites
 from dtis_core.reassignment import keep_only
+from dtis_core.refinement import at_half_size, refined
 from dtis_core.selection import best_depth, greedy_selection
 from dtis_core.trainer import Trainer
 from dtis_core.training import train
@@ -250,3 +252,55 @@ def load_of(path):
 def test_retiring_must_end_before_training_does():
     with pytest.raises(DtisError, match="training.retire_until"):
         digits("training.retire_until=12")
+
+
+# From coarse to fine
+
+
+COARSE = ["training.extra_sprites=0", "training.retire_until=0", "training.coarse_until=5"]
+
+
+def test_an_enlarged_model_shows_the_same_scene():
+    """Smooth sprites, so that half the pixels say nearly as much."""
+    config = replace(CONFIG, image_size=(64, 64), sprite_size=(24, 24), mask_sigma=6.0)
+    coarse = DTISprites(at_half_size(config)).eval()
+    torch.manual_seed(0)
+    for parameter in (*coarse.predictor.parameters(),):
+        parameter.data.add_(torch.randn_like(parameter) * 0.02)
+    fine = refined(coarse, DTISprites(config)).eval()
+    images = F.interpolate(torch.rand(4, 3, 8, 8), size=64, mode="bilinear")
+    layer, sprite = torch.zeros(4, 6) + 0.1, torch.zeros(4, 4, 4) + 0.1
+    for small, large in zip(coarse.candidates(layer, sprite), fine.candidates(layer, sprite),
+                            strict=True):  # fmt: skip
+        difference = F.avg_pool2d(large.flatten(0, 1), 2) - small.flatten(0, 1)
+        assert difference.abs().mean() < 0.01
+    with torch.no_grad():
+        assert fine(images).reconstruction.shape == (4, 3, 64, 64)
+
+
+def test_training_grows_at_the_set_step_and_keeps_its_moments():
+    run = Trainer(digits(*COARSE), random_images(40), 0)
+    assert run.batch().shape[-2:] == (8, 8) and run.model.sprites.masks.shape[-2:] == (8, 8)
+    for _ in range(5):
+        run.train_step()
+    assert run.batch().shape[-2:] == (16, 16) and run.model.sprites.masks.shape[-2:] == (16, 16)
+    moments = run.optimizer.state[run.model.sprites.masks]
+    assert moments["exp_avg"].shape == run.model.sprites.masks.shape and moments["step"] == 5
+    before = run.model.sprites.masks.detach().clone()
+    run.train_step()
+    assert not torch.equal(before, run.model.sprites.masks)
+
+
+@pytest.mark.parametrize("stop", [3, 5, 7])
+def test_a_coarse_run_resumes_to_the_same_weights(tmp_path, stop):
+    whole = train(digits(*COARSE), tmp_path / "whole", quiet=True)
+    train(digits(*COARSE), tmp_path / "parts", quiet=True, max_steps=stop)
+    assert load_of(tmp_path / "parts").model.sprites.masks.shape[-2:] == (16, 16)
+    parts = train(digits(*COARSE), tmp_path / "parts", quiet=True, resume=True)
+    for one, other in zip(whole.model().parameters(), parts.model().parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_coarse_training_needs_even_sizes():
+    with pytest.raises(DtisError, match="training.coarse_until"):
+        digits("training.coarse_until=3", "model.sprite_size=[15, 15]")
