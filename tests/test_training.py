@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from dtis_core import datasets, health, training
+from dtis_core import datasets, health
 from dtis_core.cli import main
 from dtis_core.config import load_preset
 from dtis_core.files import read_tensors
