@@ -35,26 +35,32 @@ def train(arguments: argparse.Namespace) -> int:
     return 130 if status == "interrupted" else 0
 
 
-def score(name: str | Path, split: str | None, data_name: str | None) -> dict:
-    """Score a run on a split (None: its own) and record it in the manifest of a run folder."""
+def score(
+    name: str | Path, split: str | None, data_name: str | None, path: str | None = None
+) -> dict:
+    """Score a run on a split (None: its own) and record it in the manifest of a run folder.
+
+    `data_name` and `path` name another data set than the run's.
+    """
     from dataclasses import replace
 
     from dtis_core import datasets
+    from dtis_core.config import DataConfig
     from dtis_core.evaluation import evaluate
     from dtis_core.runs import commit
-    from dtis_core.scene import load
+    from dtis_core.scene import SHIPPED, load
 
     run = load(name)
     config = run.config
     if data_name:
-        config = replace(config, data=replace(config.data, name=data_name))
+        config = replace(config, data=DataConfig(data_name, path))
     split = split or config.data.score_split
     data = datasets.load_for(config, split, config.data.held_out)
     scores = {"run": str(name), "preset": run.config.preset, "split": split}
     scores |= evaluate(run, data)
     scores |= {k: run.manifest.get(k) for k in ("seed", "step", "commit", "device", "wall_seconds")}
     scores["scored_by_commit"] = commit()
-    if Path(name).exists():
+    if run.folder.path.parent != SHIPPED:
         kept = run.manifest.get("scores", {})
         run.folder.update_manifest(scores=kept | {f"{config.data.name}/{split}": scores})
     return scores
@@ -62,7 +68,19 @@ def score(name: str | Path, split: str | None, data_name: str | None) -> dict:
 
 def evaluate(arguments: argparse.Namespace) -> int:
     """`dtis eval RUN`: score a run folder or a shipped model."""
-    print_scores(score(arguments.run, arguments.split, arguments.data), arguments.json)
+    scores = score(arguments.run, arguments.split, arguments.data, arguments.path)
+    print_scores(scores, arguments.json)
+    return 0
+
+
+def export(arguments: argparse.Namespace) -> int:
+    """`dtis export RUN FOLDER`: copy what using and checking a run needs."""
+    from dtis_core.runs import RunFolder
+
+    folder = RunFolder(arguments.run).export(
+        arguments.folder, half=not arguments.full, snapshots=arguments.snapshots
+    )
+    print(f"exported to {folder.path}; score it with: dtis eval {folder.path}")
     return 0
 
 
@@ -137,8 +155,15 @@ def build_parser() -> argparse.ArgumentParser:
     sub = command("eval", evaluate)
     sub.add_argument("run", help="run folder or shipped model")
     sub.add_argument("--data", help="another data set than the run's own")
+    sub.add_argument("--path", help="the folder of another data set that is anyone's own")
     sub.add_argument("--split", help="such as test, train or all (default: as the preset says)")
     sub.add_argument("--json", action="store_true")
+
+    sub = command("export", export)
+    sub.add_argument("run", type=Path, help="run folder")
+    sub.add_argument("folder", type=Path, help="new folder")
+    sub.add_argument("--full", action="store_true", help="weights in single precision, not half")
+    sub.add_argument("--snapshots", type=int, default=40, help="pictures of the sprites at most")
 
     sub = command("figures", figures)
     sub.add_argument("--profile", default="quick", choices=["quick", "paper"])

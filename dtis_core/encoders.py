@@ -86,15 +86,16 @@ class Small(nn.Module):
     """Our encoder: a strided stem and four unnormalised blocks, 64 features.
 
     The stem's stride, 2 or 4, leaves at most 20 cells a side; images too large for that are halved
-    first, so that the same weights read an image and its half. The deep features (twice that
-    stride), which see most of the image, are laid over the early ones, which know where the edges
-    are.
+    first. The deep features (twice that stride), which see most of the image, are laid over the
+    early ones, which know where the edges are. Images of another size are brought to the size that
+    the encoder was made for: so the same weights can go on from half-size images.
     """
 
     def __init__(self, channels: int, image_size: tuple[int, int], width: int = 64):
         super().__init__()
         stride = 2 if max(image_size) <= CELLS * 2 else 4
-        self.halvings = max(0, math.ceil(math.log2(max(image_size) / (CELLS * stride))))
+        halvings = max(0, math.ceil(math.log2(max(image_size) / (CELLS * stride))))
+        self.reads = tuple(math.ceil(side / 2**halvings) for side in image_size)
         self.stem = nn.Conv2d(channels, 32, 2 * stride + 1, stride, stride)
         self.early = PlainBlock(32, 32, 1)
         self.deep = nn.Sequential(
@@ -105,8 +106,10 @@ class Small(nn.Module):
 
     def forward(self, images: Float[Tensor, "B C H W"]) -> Features:
         """Return features at the stem's resolution."""
-        for _ in range(self.halvings):
+        while images.shape[-1] > self.reads[1]:
             images = F.avg_pool2d(images, 2, ceil_mode=True)
+        if images.shape[-1] < self.reads[1]:
+            images = F.interpolate(images, size=self.reads, mode="bilinear")
         early = self.early(self.stem(images))
         deep = self.from_deep(torch.relu(self.deep(early)))
         deep = F.interpolate(deep, size=early.shape[-2:], mode="nearest")

@@ -49,7 +49,8 @@ class Decomposition:
 class DTISprites(nn.Module):
     """K sprites, K' backgrounds and a predictor; see `ModelConfig` for the settings."""
 
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: ModelConfig, encoder_size: tuple[int, int] | None = None):
+        """Build an untrained model; its encoder may be made for images of another size."""
         super().__init__()
         self.config = config
         C, size, sprite_size = config.channels, config.image_size, config.sprite_size
@@ -75,7 +76,7 @@ class DTISprites(nn.Module):
             config.head,
             config.pool,
             channels=2 * C if residual else C,
-            image_size=size,
+            image_size=encoder_size or size,
             layers=1 if residual else config.layers,
             sprites=config.sprites,
             backgrounds=config.backgrounds,

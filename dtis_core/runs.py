@@ -9,7 +9,9 @@ manifest.json         seed, commit, versions, device, wall time, data fingerprin
 """
 
 import json
+import math
 import platform
+import shutil
 import subprocess
 from dataclasses import replace
 from importlib.metadata import version
@@ -185,6 +187,28 @@ class RunFolder:
         lines = [json.dumps(line) for line in self.metrics() if line["step"] <= trainer.step]
         write_text(self.path / "metrics.jsonl", "".join(line + "\n" for line in lines))
         return seconds
+
+    def export(self, destination: Path, half: bool = True, snapshots: int = 40) -> "RunFolder":
+        """Copy configuration, weights, metrics, manifest and some snapshots to a new folder.
+
+        Weights are stored in half precision where `half`; what only resuming needs is left out.
+        Returns the new folder. Raises DtisError where it exists or this is no run folder.
+        """
+        if destination.exists():
+            raise DtisError(f"{destination}: exists already; choose another folder, or remove it")
+        config, manifest = self.config(), self.manifest()
+        weights = read_tensors(self.path / "model.safetensors")[0]
+        if half:
+            weights = {k: v.half() if v.is_floating_point() else v for k, v in weights.items()}
+        write_text(destination / "metrics.jsonl", (self.path / "metrics.jsonl").read_text())
+        write_tensors(destination / "model.safetensors", weights, {})
+        files = sorted((self.path / "sprites").glob("[0-9]*.png"))
+        for file in files[:: -max(1, math.ceil(len(files) / snapshots))]:  # the last one always
+            with replacing(destination / "sprites" / file.name) as temporary:
+                shutil.copyfile(file, temporary)
+        write_json(destination / "manifest.json", manifest)
+        write_text(destination / "config.yaml", yaml.safe_dump(config.to_dict(), sort_keys=False))
+        return RunFolder(destination)
 
     def model(self, device: str = "cpu") -> DTISprites:
         """Return the trained model, in evaluation mode. Raises DtisError for damaged files."""

@@ -62,7 +62,9 @@ class Trainer:
     def _build_model(self) -> DTISprites:
         """Return a new model for the present step's number of sprites and size of images."""
         model = replace(self.config.model, sprites=self.sprites)
-        return DTISprites(at_half_size(model) if self.coarse else model).to(self.device)
+        if not self.coarse:
+            return DTISprites(model).to(self.device)
+        return DTISprites(at_half_size(model), encoder_size=model.image_size).to(self.device)
 
     def _refine(self) -> None:
         """Go on at full size: with the same networks, enlarged sprites, backgrounds and moments."""

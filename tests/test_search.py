@@ -263,7 +263,7 @@ COARSE = ["training.extra_sprites=0", "training.retire_until=0", "training.coars
 def test_an_enlarged_model_shows_the_same_scene():
     """Smooth sprites, so that half the pixels say nearly as much."""
     config = replace(CONFIG, image_size=(64, 64), sprite_size=(24, 24), mask_sigma=6.0)
-    coarse = DTISprites(at_half_size(config)).eval()
+    coarse = DTISprites(at_half_size(config), encoder_size=(64, 64)).eval()
     torch.manual_seed(0)
     for parameter in (*coarse.predictor.parameters(),):
         parameter.data.add_(torch.randn_like(parameter) * 0.02)

@@ -15,6 +15,7 @@ import torch
 from dtis_core import datasets, health
 from dtis_core.cli import main
 from dtis_core.config import load_preset
+from dtis_core.errors import DtisError
 from dtis_core.files import read_tensors
 from dtis_core.model import DTISprites
 from dtis_core.reassignment import reassign, sources
@@ -395,3 +396,21 @@ def test_the_loss_falls():
                   "training.cosine_from=null", images=images)  # fmt: skip
     losses = [run.train_step() for _ in range(60)]
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
+
+
+def test_an_export_holds_what_use_needs_in_half_the_bytes(tmp_path):
+    folder = train(small("model.mask_noise=0"), tmp_path / "run", quiet=True)
+    half = folder.export(tmp_path / "half", snapshots=3)
+    full = folder.export(tmp_path / "full", half=False)
+    names = {"config.yaml", "manifest.json", "metrics.jsonl", "model.safetensors", "sprites"}
+    assert {file.name for file in half.path.iterdir()} == names
+    sizes = [(f.path / "model.safetensors").stat().st_size for f in (half, full)]
+    assert sizes[0] < 0.6 * sizes[1]
+    assert len(half.snapshots()) <= 3 and half.snapshots()[-1][0] == 12
+    assert same(weights(full.model()), weights(folder.model()))
+    for one, other in zip(half.model().parameters(), folder.model().parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
+    with pytest.raises(DtisError, match="exists already"):
+        folder.export(tmp_path / "half")
+    with pytest.raises(DtisError, match="not a run folder"):
+        RunFolder(tmp_path).export(tmp_path / "other")
