@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from dtis_core.composition import compose, moved_to, rest_of_scene, rest_of_scene_at_ends
@@ -54,6 +54,84 @@ class Selection:
     occlusion: Float[Tensor, "B M M"]
 
 
+class _Choice:
+    """The choice so far: what each layer holds, where it came from, and the scene it makes."""
+
+    def __init__(self, images: Tensor, occlusion: Tensor, backgrounds: Tensor, layers: int):
+        B, N, C, H, W = backgrounds.shape
+        self.images, self.backgrounds, self.below = images, backgrounds, min(N, 1)
+        self.alphas = images.new_zeros(B, self.below + layers, 1, H, W)
+        self.colours = images.new_zeros(B, self.below + layers, C, H, W)
+        self.occlusion = occlusion.clone()
+        self.sprites = torch.zeros(B, layers, dtype=torch.long, device=images.device)
+        self.background = torch.zeros_like(self.sprites[:, 0])
+        self.look, self.turn = torch.zeros_like(self.sprites), torch.zeros_like(self.sprites)
+        self.need = images.new_zeros(B, layers)
+        self.image = torch.arange(B, device=images.device)
+
+    def choose_background(self) -> None:
+        """Put the best background behind the layers."""
+        rest = rest_of_scene(self.alphas, self.colours, self.occlusion, 0)
+        opaque = torch.ones_like(self.backgrounds[:, :, :1])
+        self.background = candidate_errors(self.images, rest, (opaque, self.backgrounds)).argmin(1)
+        self.alphas[:, 0] = 1
+        self.colours[:, 0] = self.backgrounds[self.image, self.background]
+
+    def empty(self, layers: list[int]) -> None:
+        """Take the sprites out of some layers."""
+        self.alphas[:, [self.below + layer for layer in layers]] = 0
+        self.sprites[:, layers] = 0
+
+    def rests(self, layer: int, ends: bool) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """Return `rest_of_scene` for a layer where it lies, or for both ends of the depth order."""
+        parts = (self.alphas, self.colours, self.occlusion, self.below + layer)
+        return rest_of_scene_at_ends(*parts, self.below) if ends else [rest_of_scene(*parts)]
+
+    def put(self, layer: int, rendered: Candidates, n: Tensor, there: Tensor) -> None:
+        """Put candidate n (B,) into a layer, in the images where `there` (B,) is 1."""
+        alphas, colours = (part[self.image, n] for part in rendered)
+        self.alphas[:, self.below + layer] = alphas * there.view(-1, 1, 1, 1)
+        self.colours[:, self.below + layer] = colours
+
+    def move(self, layer: int, depth: Int[Tensor, "B"]) -> None:
+        """Move a layer to a depth."""
+        self.occlusion = moved_to(self.occlusion, self.below + layer, depth, self.below)
+
+    def best_depth(self, layer: int) -> Int[Tensor, "B"]:
+        """Return the depth of a layer that makes the error smallest, the others' order kept."""
+        errors = []
+        for depth in range(self.sprites.shape[1]):
+            moved = moved_to(self.occlusion, self.below + layer, depth, self.below)
+            composite = compose(self.alphas, self.colours, moved)
+            errors.append((self.images - composite).square().flatten(1).mean(dim=1))
+        return torch.stack(errors, dim=1).argmin(dim=1)
+
+    def loss(self, penalty: float) -> Float[Tensor, "B"]:
+        """Return the objective of Eq. (5) for each image."""
+        composite = compose(self.alphas, self.colours, self.occlusion)
+        errors = (self.images - composite).square().flatten(1).mean(dim=1)
+        return errors + penalty * (self.sprites > 0).sum(dim=1)
+
+    def _parts(self) -> tuple[Tensor, ...]:
+        return (self.alphas, self.colours, self.occlusion, self.sprites, self.look, self.turn,
+                self.need)  # fmt: skip
+
+    def copy(self) -> list[Tensor]:
+        """Return what `take_back` needs."""
+        return [part.clone() for part in self._parts()]
+
+    def take_back(self, former: list[Tensor], where: Bool[Tensor, "B"]) -> None:
+        """Return to a former choice in some images."""
+        for part, old in zip(self._parts(), former, strict=True):
+            part[where] = old[where]
+
+    def result(self) -> Selection:
+        """Return the choice."""
+        return Selection(
+            self.sprites, self.background, self.look, self.need, self.turn, self.occlusion
+        )
+
+
 @torch.no_grad()
 def greedy_selection(
     images: Float[Tensor, "B C H W"],
@@ -83,93 +161,41 @@ def greedy_selection(
     only in images whose loss they lower; and every other iteration empties two layers at a time,
     for an object that two layers share is a minimum that no single change leaves.
     """
-    B, N, C, H, W = backgrounds.shape
-    below = min(N, 1)
-    alphas = images.new_zeros(B, below + layers, 1, H, W)
-    colours = images.new_zeros(B, below + layers, C, H, W)
-    chosen = torch.zeros(B, layers, dtype=torch.long, device=images.device)
-    look = torch.zeros_like(chosen)
-    turn = torch.zeros_like(chosen)
-    need = images.new_zeros(B, layers)
-    occlusion = occlusion.clone() if seek_depth else occlusion
-    background = torch.zeros(B, dtype=torch.long, device=images.device)
-    image = torch.arange(B, device=images.device)
+    choice = _Choice(images, occlusion, backgrounds, layers)
     looks = 0
-
-    def loss() -> Float[Tensor, "B"]:
-        errors = (images - compose(alphas, colours, occlusion)).square().flatten(1).mean(dim=1)
-        return errors + penalty * (chosen > 0).sum(dim=1)
-
-    def state() -> tuple[Tensor, ...]:
-        found = (alphas, colours, chosen, look, need, turn)
-        return (*found, occlusion) if seek_depth else found
-
     for step in range(steps):
-        if N:
-            rest = rest_of_scene(alphas, colours, occlusion, 0)
-            opaque = images.new_ones(B, N, 1, H, W)
-            background = candidate_errors(images, rest, (opaque, backgrounds)).argmin(dim=1)
-            alphas[:, 0], colours[:, 0] = 1, backgrounds[image, background]
+        if backgrounds.shape[1]:
+            choice.choose_background()
         pairs = keep_better and step > 0 and step % 2 == 0 and layers > 1
         for first in range(layers):
             block = [first, (first + 1) % layers] if pairs else [first]
             if keep_better and step:
-                former = [part.clone() for part in state()]
-                former_loss = loss()
-            alphas[:, [below + layer for layer in block]] = 0
-            chosen[:, block] = 0
+                former, former_loss = choice.copy(), choice.loss(penalty)
+            choice.empty(block)
             for layer in block:
-                if seek_depth:
-                    rests = rest_of_scene_at_ends(alphas, colours, occlusion, below + layer, below)
-                else:
-                    rests = [rest_of_scene(alphas, colours, occlusion, below + layer)]
-                rest = rests[0][0]
-                rendered = candidates(layer, rest)
-                errors = torch.stack([candidate_errors(images, r, rendered) for r in rests])
-                errors, end = errors.min(dim=0)  # (B, N)
-                errors, turned = (errors + penalty).unflatten(1, (-1, turns)).min(dim=2)  # (B, K)
+                rests = choice.rests(layer, ends=seek_depth)
+                rendered = candidates(layer, rests[0][0])
+                errors = torch.stack([candidate_errors(images, rest, rendered) for rest in rests])
+                errors, end = errors.min(dim=0)  # (B, N), farthest or closest
+                errors, turn = (errors + penalty).unflatten(1, (-1, turns)).min(dim=2)  # (B, K)
                 best, k = errors.min(dim=1)
                 other = errors.scatter(1, k[:, None], torch.inf).amin(dim=1)
                 there = torch.ones_like(k)
                 if empty:
-                    without = (images - rest).square().flatten(1).mean(dim=1)
+                    without = (images - rests[0][0]).square().flatten(1).mean(dim=1)
                     there, other = (best < without).long(), torch.minimum(other, without)
-                need[:, layer] = torch.where(there > 0, other - best, 0.0)
-                chosen[:, layer], turn[:, layer] = (k + 1) * there, turned[image, k]
-                look[:, layer] = looks
-                n = k * turns + turn[:, layer]
-                alphas[:, below + layer] = rendered[0][image, n] * there.view(B, 1, 1, 1)
-                colours[:, below + layer] = rendered[1][image, n]
-                if seek_depth and step == 0:  # all between is for a second look
-                    occlusion = moved_to(occlusion, below + layer, end[image, n] * layers, below)
-                elif seek_depth:
-                    occlusion = best_depth(images, alphas, colours, occlusion, below + layer, below)
+                turn = turn[choice.image, k]
+                choice.sprites[:, layer], choice.turn[:, layer] = (k + 1) * there, turn
+                choice.need[:, layer] = torch.where(there > 0, other - best, 0.0)
+                choice.look[:, layer] = looks
+                choice.put(layer, rendered, k * turns + turn, there)
+                if seek_depth:  # all depths between are for a second look
+                    end = end[choice.image, k * turns + turn] * layers
+                    choice.move(layer, choice.best_depth(layer) if step else end)
                 looks += 1
             if keep_better and step:
-                back = loss() >= former_loss
-                for part, old in zip(state(), former, strict=True):
-                    part[back] = old[back]
-    return Selection(chosen, background, look, need, turn, occlusion)
-
-
-def best_depth(
-    images: Float[Tensor, "B C H W"],
-    alphas: Float[Tensor, "B M 1 H W"],
-    colours: Float[Tensor, "B M C H W"],
-    occlusion: Float[Tensor, "B M M"],
-    layer: int,
-    below: int,
-) -> Float[Tensor, "B M M"]:
-    """Move one layer of a scene in depth order to the depth of least error, the others kept.
-
-    It stays above the background, the `below` (0 or 1) first layers.
-    """
-    errors = []
-    for depth in range(alphas.shape[1] - below):
-        moved = moved_to(occlusion, layer, depth, below)
-        errors.append((images - compose(alphas, colours, moved)).square().flatten(1).mean(dim=1))
-    best = torch.stack(errors, dim=1).argmin(dim=1)  # (B,)
-    return moved_to(occlusion, layer, best, below)
+                choice.take_back(former, choice.loss(penalty) >= former_loss)
+    return choice.result()
 
 
 @torch.no_grad()

@@ -21,7 +21,7 @@ from dtis_core.errors import DtisError
 from dtis_core.model import DTISprites
 from dtis_core.reassignment import keep_only
 from dtis_core.refinement import at_half_size, refined
-from dtis_core.selection import best_depth, greedy_selection
+from dtis_core.selection import _Choice, greedy_selection
 from dtis_core.trainer import Trainer
 from dtis_core.training import train
 
@@ -108,10 +108,11 @@ def test_both_ends_are_the_rest_of_the_moved_scene(background):
 def test_the_best_depth_is_the_true_one():
     alphas, colours, order, _ = scene(2, batch=20)
     images = compose(alphas, colours, order)
-    for layer in (1, 2, 3):
-        somewhere = moved_to(order, layer, 1, 1)
-        found = best_depth(images, alphas, colours, somewhere, layer, 1)
-        torch.testing.assert_close(compose(alphas, colours, found), images)
+    for layer in (0, 1, 2):
+        choice = _Choice(images, moved_to(order, 1 + layer, 1, 1), colours[:, :1], 3)
+        choice.alphas, choice.colours = alphas, colours
+        choice.move(layer, choice.best_depth(layer))
+        torch.testing.assert_close(compose(alphas, colours, choice.occlusion), images)
     wrong = compose(alphas, colours, moved_to(order, 1, 0, 1))
     assert (wrong - images).abs().amax(dim=(1, 2, 3)).gt(0).sum() > 5  # depth did matter
 
