@@ -1,0 +1,63 @@
+"""Every preset is complete, explains itself, builds its model and can take a step."""
+
+import numpy as np
+import pytest
+
+from dtis_core.config import PRESETS, load_preset, preset_names
+from dtis_core.datasets import DATASETS
+from dtis_core.trainer import Trainer
+
+# Sec. 4 and C.1-C.2: K, K', L, sprite size, deviation of masks, the three sequences, batch.
+PAPER = {
+    "tetrominoes": (19, 0, 3, 24, 5, "col pos", "", "", 32),
+    "multi-dsprites": (3, 1, 5, 28, 7, "col pos", "sim", "col", 32),
+    "clevr6": (6, 1, 6, 40, 10, "col pos", "pro", "col", 32),
+    "gtsrb8": (8, 1, 1, 28, 5, "", "col pro tps", "col pro tps", 128),
+    "svhn": (10, 1, 1, 28, 8, "", "col pro tps", "col pro tps", 128),
+    "weizmann": (1, 1, 1, 128, 20, "", "col pro tps", "col pro tps", 32),
+    "photos": (40, 1, 1, 128, 20, "", "col pro", "col pro", 32),
+}
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_a_preset_names_itself_its_data_and_its_reasons(name):
+    config = load_preset(name)
+    assert config.preset == name and config.description
+    assert config.data.name in DATASETS
+    assert (PRESETS / f"{name}.yaml").read_text().startswith("# ")
+
+
+@pytest.mark.parametrize("dataset", PAPER)
+def test_paper_presets_are_the_papers(dataset):
+    config = load_preset(f"{dataset}/paper")
+    model = config.model
+    sequences = [
+        " ".join(name[:3] for name in getattr(model, f"{part}_transformations"))
+        for part in ("layer", "sprite", "background")
+    ]
+    found = (model.sprites, model.backgrounds, model.layers, model.sprite_size[0])
+    assert (*found, model.mask_sigma, *sequences, config.training.batch_size) == PAPER[dataset]
+    small = max(model.image_size) <= 64
+    assert model.encoder == ("resnet32" if small else "resnet18") and model.head == "pooled"
+    assert model.pool == ((4 if small else 2) if model.layers > 3 else 1)
+    several = model.layers > 1
+    assert config.training.network_rate == (1e-4 if several else 1e-3)
+    overlapping = dataset in ("multi-dsprites", "clevr6")
+    assert model.empty_sprite == (model.occlusion == "predicted") == overlapping
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_a_preset_can_train(name):
+    config = load_preset(name).override(["training.batch_size=2", "training.reassign_every=1"])
+    size = (*config.model.image_size, 3)
+    images = np.random.default_rng(0).integers(0, 256, (4, *size), dtype=np.uint8)
+    run = Trainer(config, images, seed=0)
+    run.step = run.in_steps(max(config.training.coarse_until, config.training.retire_until))
+    if config.training.coarse_until:
+        run._refine()
+    before = run.model.sprites.appearances.detach().clone()
+    run.step = max(run.step, run.length - 2)
+    run.train_step()
+    assert run.sprites == config.model.sprites
+    changed = run.model.sprites.appearances.detach() != before[: run.sprites]
+    assert changed.any() or config.training.cosine_from is not None
