@@ -210,28 +210,30 @@ def exhaustive_selection(
 ) -> Selection:
     """Try all combinations of sprites and background: the minimum of Eq. (5) itself.
 
-    Costs K^L compositions, (K + 1)^L with `empty`: for two layers, or for checking the greedy one.
+    There are K^L combinations, (K + 1)^L with `empty`: for two layers, or for checking the greedy
+    choice. All that differ in the last layer only are one call of `candidate_errors`.
     """
     B, L, K = alphas.shape[:3]
-    N = backgrounds.shape[1]
-    best_error = images.new_full((B,), float("inf"))
-    best = torch.zeros(B, L + 1, dtype=torch.long, device=images.device)
-    layer = torch.arange(L, device=images.device)
-    per_layer = [range(0 if empty else 1, K + 1)] * L
-    for combination in itertools.product(range(max(N, 1)), *per_layer):
-        k = torch.tensor(combination, device=images.device)
-        there = k[1:] > 0
-        index = (k[1:] - 1).clamp(min=0)
-        layer_alphas = alphas[:, layer, index] * there.view(1, L, 1, 1, 1)
-        layer_colours = colours[:, layer, index]
-        if N:
-            layer_alphas = torch.cat([torch.ones_like(layer_alphas[:, :1]), layer_alphas], dim=1)
-            layer_colours = torch.cat([backgrounds[:, k[:1]], layer_colours], dim=1)
-        composite = compose(layer_alphas, layer_colours, occlusion)
-        error = (images - composite).square().flatten(1).mean(dim=1) + penalty * there.sum()
-        better = error < best_error
-        best_error = torch.where(better, error, best_error)
-        best = torch.where(better[:, None], k, best)
-    unknown = torch.zeros_like(best[:, 1:])
-    need = unknown.to(images.dtype)
-    return Selection(best[:, 1:], best[:, 0], unknown, need, unknown, occlusion)
+    choice = _Choice(images, occlusion, backgrounds, L)
+    image, sprites = choice.image, range(0 if empty else 1, K + 1)
+    best_loss = images.new_full((B,), torch.inf)
+    best = torch.zeros(B, 1 + L, dtype=torch.long, device=images.device)
+    last = alphas[:, -1], colours[:, -1]
+    for n, *others in itertools.product(range(max(1, backgrounds.shape[1])), *[sprites] * (L - 1)):
+        if choice.below:
+            choice.alphas[:, 0], choice.colours[:, 0] = 1, backgrounds[:, n]
+        for layer, k in enumerate(others):
+            there = torch.full_like(image, k > 0)
+            choice.put(layer, (alphas[:, layer], colours[:, layer]), there * (k - 1), there)
+        choice.empty([L - 1])
+        rest = choice.rests(L - 1, ends=False)[0]
+        without = (images - rest[0]).square().flatten(1).mean(dim=1)
+        errors = candidate_errors(images, rest, last) + penalty
+        errors = torch.cat([without[:, None] if empty else errors[:, :0], errors], dim=1)
+        loss, k = (errors + penalty * sum(k > 0 for k in others)).min(dim=1)
+        k = k + sprites.start
+        found = torch.stack([torch.full_like(k, j) for j in (n, *others)] + [k], dim=1)
+        best = torch.where((loss < best_loss)[:, None], found, best)
+        best_loss = torch.minimum(loss, best_loss)
+    choice.background, choice.sprites = best[:, 0], best[:, 1:]
+    return choice.result()
