@@ -95,6 +95,14 @@ def print_scores(scores: dict, as_json: bool) -> None:
     print(f"{scores['data']}, {scores['images']} images ({scores['split']}): {line}")
 
 
+def results(arguments: argparse.Namespace) -> int:
+    """`dtis results`: print what the shipped runs reached, beside the paper, as in the README."""
+    from dtis_core.results import markdown, result_table
+
+    print(markdown(result_table()))
+    return 0
+
+
 def figures(arguments: argparse.Namespace) -> int:
     """`dtis figures`: execute the notebooks and write all figures."""
     from dtis_core.workbook import parse_assignments, run_workbook
@@ -123,7 +131,12 @@ def data(arguments: argparse.Namespace) -> int:
 
 
 def bench(arguments: argparse.Namespace) -> int:
-    """`dtis bench NAME`: time a training step beside its encoder alone and beside the oracle."""
+    """`dtis bench NAME`: time a training step beside its encoder and the oracle; or the sliders."""
+    if arguments.preset == "sliders":
+        from dtis_core.slider_bench import bench_sliders, print_sliders
+
+        print_sliders(bench_sliders(), arguments.json)
+        return 0
     from dtis_core.bench import bench, print_bench
 
     print_bench(bench(arguments.preset, arguments.seconds, arguments.device), arguments.json)
@@ -165,6 +178,8 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--full", action="store_true", help="weights in single precision, not half")
     sub.add_argument("--snapshots", type=int, default=40, help="pictures of the sprites at most")
 
+    command("results", results)
+
     sub = command("figures", figures)
     sub.add_argument("--profile", default="quick", choices=["quick", "paper"])
     sub.add_argument("--only", nargs="+", metavar="NOTEBOOK", help="names or numbers, such as 05")
@@ -175,7 +190,10 @@ def build_parser() -> argparse.ArgumentParser:
     command("data", data).add_argument("preset")
 
     sub = command("bench", bench)
-    sub.add_argument("preset", help="such as tetrominoes/paper, or tetrominoes for all families")
+    sub.add_argument(
+        "preset",
+        help="such as tetrominoes/paper, tetrominoes for all families, or sliders: the scene editor",
+    )
     sub.add_argument("--seconds", type=float, default=20.0, help="time per measurement")
     sub.add_argument("--device", default="cpu")
     sub.add_argument("--json", action="store_true")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from dtis_core.results import markdown, result_table
 from dtis_core.runs import RunFolder
 from dtis_core.scene import SHIPPED
 
@@ -17,6 +18,10 @@ def test_links_lead_somewhere():
     targets = re.findall(r"\]\(([^)#:]+)\)", README)
     missing = [target for target in targets if not (ROOT / target).exists()]
     assert targets and not missing
+
+
+def test_the_table_of_data_sets_is_what_the_records_say():
+    assert markdown(result_table()) in README
 
 
 def rows() -> list[list[str]]:
