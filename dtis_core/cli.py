@@ -56,7 +56,7 @@ def score(
         config = replace(config, data=DataConfig(data_name, path))
     split = split or config.data.score_split
     data = datasets.load_for(config, split, config.data.held_out)
-    scores = {"run": str(name), "preset": run.config.preset, "split": split}
+    scores = {"run": run.folder.path.name, "preset": run.config.preset, "split": split}
     scores |= evaluate(run, data)
     scores |= {k: run.manifest.get(k) for k in ("seed", "step", "commit", "device", "wall_seconds")}
     scores["scored_by_commit"] = commit()
@@ -192,7 +192,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub = command("bench", bench)
     sub.add_argument(
         "preset",
-        help="such as tetrominoes/paper, tetrominoes for all families, or sliders: the scene editor",
+        help="such as tetrominoes/paper, tetrominoes for all families, or sliders (of the editor)",
     )
     sub.add_argument("--seconds", type=float, default=20.0, help="time per measurement")
     sub.add_argument("--device", default="cpu")

@@ -197,6 +197,8 @@ class RunFolder:
         if destination.exists():
             raise DtisError(f"{destination}: exists already; choose another folder, or remove it")
         config, manifest = self.config(), self.manifest()
+        for scores in manifest.get("scores", {}).values():
+            scores["run"] = destination.name
         weights = read_tensors(self.path / "model.safetensors")[0]
         if half:
             weights = {k: v.half() if v.is_floating_point() else v for k, v in weights.items()}

@@ -9,7 +9,7 @@ import pytest
 from tfrecord_writer import encode, write
 
 from dtis_core import datasets
-from dtis_core.datasets import multi_dsprites
+from dtis_core.datasets import multi_dsprites, records
 from dtis_core.datasets.multi_dsprites import ORIENTATIONS, POSITIONS, SCALES, Factors
 from dtis_core.datasets.records import CHUNK, stacked
 from dtis_core.errors import DtisError
@@ -168,15 +168,15 @@ def test_streams_are_deterministic_disjoint_and_nested(monkeypatch, tmp_path):
 @pytest.mark.parametrize("name", ["multi-dsprites", "multi-dsprites2"])
 @pytest.mark.parametrize("split, count", [("train", 60_000), ("test", 320)])
 def test_default_count_is_that_of_the_paper(monkeypatch, name, split, count):
-    generate, asked = multi_dsprites._generate, []
+    generate, asked = multi_dsprites.generated, []
 
-    def generate_one(split, count, seed, objects):
-        asked.append((split, count, seed, objects))
-        return generate(split, 1, seed, objects)
+    def generate_one(count, seed, stream, make):
+        asked.append((count, seed, stream[1:]))
+        return generate(1, seed, stream, make)
 
-    monkeypatch.setattr(multi_dsprites, "_generate", generate_one)
+    monkeypatch.setattr(multi_dsprites, "generated", generate_one)
     datasets.load(name, split, seed=3)
-    assert asked == [(split, count, 3, (2, 2) if name.endswith("2") else (2, 5))]
+    assert asked == [(count, 3, (2, 2) if name.endswith("2") else (2, 5))]
 
 
 # The official file
@@ -249,9 +249,9 @@ def test_official_file_is_read_once_until_it_changes(official, monkeypatch):
     write(official, payloads[0])
     first = load_official(official)
     reads = []
-    read_examples = multi_dsprites.read_examples
+    read_examples = records.read_examples
     monkeypatch.setattr(
-        multi_dsprites, "read_examples", lambda path: reads.append(path) or read_examples(path)
+        records, "read_examples", lambda path: reads.append(path) or read_examples(path)
     )
     assert load_official(official).fingerprint == first.fingerprint and not reads
     write(official, *payloads)

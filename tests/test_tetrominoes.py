@@ -81,16 +81,15 @@ def test_streams_are_deterministic_disjoint_and_nested():
 
 @pytest.mark.parametrize("split, count", [("train", 60_000), ("test", 320)])
 def test_default_count_is_that_of_the_paper(monkeypatch, split, count):
-    generate = tetrominoes._generate
-    asked = []
+    generate, asked = tetrominoes.generated, []
 
-    def generate_one(split, count, seed):
-        asked.append((split, count, seed))
-        return generate(split, 1, seed)
+    def generate_one(count, seed, stream, make):
+        asked.append((count, seed))
+        return generate(1, seed, stream, make)
 
-    monkeypatch.setattr(tetrominoes, "_generate", generate_one)
+    monkeypatch.setattr(tetrominoes, "generated", generate_one)
     datasets.load("tetrominoes", split, seed=3)
-    assert asked == [(split, count, 3)]
+    assert asked == [(count, 3)]
 
 
 @needs_mini

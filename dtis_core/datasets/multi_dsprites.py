@@ -4,8 +4,8 @@ Generated, or read from the official file. The silhouettes are curves fitted to 
 of dSprites, which they reproduce from the factors: all but four hearts, to the last pixel.
 """
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -13,8 +13,8 @@ from jaxtyping import Bool, Float, Integer, UInt8
 
 from dtis_core.datasets import Request, SceneDataset, check_split, fingerprint, register
 from dtis_core.datasets.cache import cached
-from dtis_core.datasets.records import stacked
-from dtis_core.datasets.tfrecord import Feature, read_examples
+from dtis_core.datasets.records import CHUNK, generated, official_split
+from dtis_core.datasets.tfrecord import Feature
 from dtis_core.errors import DtisError
 
 SIZE = 64
@@ -191,26 +191,18 @@ def _load_generated(request: Request, name: str, objects: tuple[int, int]) -> Sc
     count = request.count or DEFAULT_COUNTS[split]
     version = 1  # count up whenever the images of a seed change
     key = fingerprint("multi-dsprites generated", version, objects, split, count, seed)
-    arrays = cached(f"{name}-{key}", lambda: _generate(split, count, seed, objects))
+    stream = (list(DEFAULT_COUNTS).index(split), *objects)
+    make = partial(_make, objects=objects)
+    arrays = cached(f"{name}-{key}", lambda: generated(count, seed, stream, make))
     return SceneDataset(f"{name} (generated)", *arrays)
 
 
-def _generate(
-    split: str, count: int, seed: int, objects: tuple[int, int]
+def _make(
+    rng: np.random.Generator, objects: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return images, masks and categories, made in blocks that have a random stream each."""
-    block = 1024
-    images = np.empty((count, SIZE, SIZE, 3), np.uint8)
-    masks = np.empty((count, SIZE, SIZE), np.uint8)
-    categories = np.empty((count, objects[1]), np.int64)
-    for start in range(0, count, block):
-        stream = (list(DEFAULT_COUNTS).index(split), start // block, *objects)
-        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=stream))
-        factors = Factors(*(factor[: count - start] for factor in sample(block, rng, objects)))
-        part = slice(start, start + block)
-        images[part], masks[part] = render(factors)
-        categories[part] = factors.shape
-    return images, masks, categories
+    """Return a block of images, masks and categories."""
+    factors = sample(CHUNK, rng, objects)
+    return *render(factors), factors.shape
 
 
 OFFICIAL = "multi_dsprites_colored_on_grayscale.tfrecords"
@@ -238,28 +230,10 @@ def load_official(request: Request) -> SceneDataset:
         )
     stat = path.stat()
     key = fingerprint("official", path.name, stat.st_size, stat.st_mtime_ns, split, count)
-    arrays = cached(f"multi-dsprites-{key}", lambda: _read_official(path, split, count))
+    arrays = cached(
+        f"multi-dsprites-{key}", lambda: official_split(path, _parse, split, count, DEFAULT_COUNTS)
+    )
     return SceneDataset(f"multi-dsprites (official, {path.name})", *arrays)
-
-
-def _read_official(path: Path, split: str, count: int | None) -> tuple[np.ndarray, ...]:
-    """Return images, masks and categories of a split."""
-    train, test = DEFAULT_COUNTS["train"], DEFAULT_COUNTS["test"]
-    if split == "train":
-        train = min(train, count or train)
-    arrays = stacked(_parsed(path), train + test, path.name)
-    if not arrays:
-        raise DtisError(f"{path}: found no record; download the file again")
-    if len(arrays[0]) > test:
-        part = slice(-test) if split == "train" else slice(-test, None)
-        # The test split is copied, to free the others.
-        arrays = tuple(a[part] if split == "train" else a[part].copy() for a in arrays)
-    return tuple(a[:count] for a in arrays)
-
-
-def _parsed(path: Path) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    for index, example in enumerate(read_examples(path)):
-        yield _parse(example, f"{path}: record {index}")
 
 
 def _parse(

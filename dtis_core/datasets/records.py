@@ -1,12 +1,64 @@
-"""Records of a long file stacked into arrays while they are read."""
+"""Scenes by the ten thousand: generated in blocks, or stacked while a long file is read."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from dtis_core.datasets.tfrecord import Feature, read_examples
+from dtis_core.errors import DtisError
+
 CHUNK = 1024
+Arrays = tuple[np.ndarray, ...]
+
+
+def generated(
+    count: int, seed: int, stream: tuple[int, ...], make: Callable[[np.random.Generator], Arrays]
+) -> Arrays:
+    """Return `count` scenes of which `make` gives 1,024 at a time, from a generator of their own.
+
+    Streams of other numbers are independent, and a shorter data set is the beginning of a longer
+    one.
+    """
+    arrays: Arrays = ()
+    for start in range(0, count, CHUNK):
+        key = (stream[0], start // CHUNK, *stream[1:])
+        block = make(np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key)))
+        if not arrays:
+            arrays = tuple(np.empty((count, *part.shape[1:]), part.dtype) for part in block)
+        for array, part in zip(arrays, block, strict=True):
+            array[start : start + CHUNK] = part[: count - start]
+    return arrays
+
+
+def official_split(
+    path: Path,
+    parse: Callable[[dict[str, Feature], str], Arrays],
+    split: str,
+    count: int | None,
+    counts: dict[str, int],
+) -> Arrays:
+    """Read a split of an official TFRecord file, whose records `parse` turns into arrays.
+
+    With `counts` {"train": n, "test": m}: the test split is the last m of the first n + m records
+    and the training split what precedes it; a file of m records or fewer is every split at once.
+    Raises DtisError for a file that is empty, damaged or holds something else.
+    """
+    train, test = counts["train"], counts["test"]
+    if split == "train":
+        train = min(train, count or train)
+    examples = enumerate(read_examples(path))
+    parsed = (parse(example, f"{path}: record {index}") for index, example in examples)
+    arrays = stacked(parsed, train + test, path.name)
+    if not arrays:
+        raise DtisError(f"{path}: found no record; download the file again")
+    if len(arrays[0]) > test:
+        part = slice(-test) if split == "train" else slice(-test, None)
+        # The test split is copied, to free the others.
+        arrays = tuple(a[part] if split == "train" else a[part].copy() for a in arrays)
+    return tuple(a[:count] for a in arrays)
 
 
 def stacked(

@@ -3,7 +3,7 @@
 The generator reproduces the official images from their factors without a differing value.
 """
 
-from itertools import combinations, islice
+from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from dtis_core.datasets import Request, SceneDataset, check_split, fingerprint, register
 from dtis_core.datasets.cache import cached
+from dtis_core.datasets.records import CHUNK, generated, official_split
 from dtis_core.datasets.tfrecord import Feature, read_examples
 from dtis_core.errors import DtisError
 
@@ -123,24 +124,15 @@ def load_generated(request: Request) -> SceneDataset:
     count = request.count or DEFAULT_COUNTS[split]
     version = 1  # count up whenever the images of a seed change
     key = fingerprint("tetrominoes generated", version, split, count, seed)
-    arrays = cached(f"tetrominoes-{key}", lambda: _generate(split, count, seed))
+    stream = (list(DEFAULT_COUNTS).index(split),)
+    arrays = cached(f"tetrominoes-{key}", lambda: generated(count, seed, stream, _make))
     return SceneDataset("tetrominoes (generated)", *arrays)
 
 
-def _generate(split: str, count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return images, masks and categories, made in blocks that have a random stream each."""
-    block = 1024
-    images = np.empty((count, SIZE, SIZE, 3), np.uint8)
-    masks = np.empty((count, SIZE, SIZE), np.uint8)
-    categories = np.empty((count, PIECES), np.int64)
-    for start in range(0, count, block):
-        stream = (list(DEFAULT_COUNTS).index(split), start // block)
-        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=stream))
-        factors = Factors(*(factor[: count - start] for factor in sample(block, rng)))
-        part = slice(start, start + block)
-        images[part], masks[part] = render(factors)
-        categories[part] = factors.shape
-    return images, masks, categories
+def _make(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return a block of images, masks and categories."""
+    factors = sample(CHUNK, rng)
+    return *render(factors), factors.shape
 
 
 @register("tetrominoes-official")
@@ -155,20 +147,9 @@ def load_official(request: Request) -> SceneDataset:
     """
     split, count = request.split, request.count
     check_split(split, tuple(DEFAULT_COUNTS), "tetrominoes-official")
-    train, test = DEFAULT_COUNTS["train"], DEFAULT_COUNTS["test"]
-    if split == "train":
-        train = min(train, count or train)
     path = _official_file(request.root)
-    parsed = [
-        _parse(example, f"{path}: record {index}")
-        for index, example in enumerate(islice(read_examples(path), train + test))
-    ]
-    if not parsed:
-        raise DtisError(f"{path}: found no record; download the file again")
-    if len(parsed) > test:
-        parsed = parsed[:-test] if split == "train" else parsed[-test:]
-    images, masks, shapes = (np.stack(part) for part in zip(*parsed[:count], strict=True))
-    return SceneDataset(f"tetrominoes (official, {path.name})", images, masks, shapes)
+    arrays = official_split(path, _parse, split, count, DEFAULT_COUNTS)
+    return SceneDataset(f"tetrominoes (official, {path.name})", *arrays)
 
 
 def read_factors(path: str | Path) -> Factors:
