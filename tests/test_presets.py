@@ -55,9 +55,11 @@ def test_a_preset_can_train(name):
     run.step = run.in_steps(max(config.training.coarse_until, config.training.retire_until))
     if config.training.coarse_until:
         run._refine()
-    before = run.model.sprites.appearances.detach().clone()
-    run.step = max(run.step, run.length - 2)
-    run.train_step()
+    run.step = max(run.step, run.length - 3)
+    before = [p.detach().clone() for p in run.model.predictor.parameters()]
+    assert np.isfinite(run.train_step())
     assert run.sprites == config.model.sprites
-    changed = run.model.sprites.appearances.detach() != before[: run.sprites]
-    assert changed.any() or config.training.cosine_from is not None
+    # In noise an untrained model finds no object and takes the empty sprite, so that sprites need
+    # not move; the network that places them does.
+    after = run.model.predictor.parameters()
+    assert any((a != b).any() for a, b in zip(after, before, strict=True))
