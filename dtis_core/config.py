@@ -214,9 +214,8 @@ def _check_ranges(config: Config, where: str) -> None:
     need(model.mask_sigma > 0, "model.mask_sigma", "above 0", model.mask_sigma)
     greedy = model.looks == "image" or model.selection == "greedy"
     need(greedy, "model.selection", "greedy where model.looks is residual", model.selection)
-    greedy = model.selection == "greedy" or (model.turns == 1 and model.occlusion != "sought")
-    need(greedy, "model.selection", "greedy where model.turns or model.occlusion: sought are used",
-         model.selection)  # fmt: skip
+    greedy = model.occlusion != "sought" or model.selection == "greedy"
+    need(greedy, "model.selection", "greedy where model.occlusion is sought", model.selection)
     turnable = model.turns == 1 or "similarity" in model.sprite_transformations
     need(turnable, "model.turns", "1 without similarity in model.sprite_transformations",
          model.turns)  # fmt: skip

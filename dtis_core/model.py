@@ -212,7 +212,7 @@ class DTISprites(nn.Module):
         if config.selection == "exhaustive":
             alphas, colours = (torch.stack(part, dim=1) for part in zip(*layers, strict=True))
             selection = exhaustive_selection(
-                images, occlusion, backgrounds, alphas, colours, **rules
+                images, occlusion, backgrounds, alphas, colours, turns=self.turns, **rules
             )
         else:
             selection = greedy_selection(

@@ -42,8 +42,8 @@ class Selection:
     `look` (B, L) counts which call for candidates, from 0, each layer's content comes from; `need`
     (B, L) is how much larger the error would be with the next best choice for a layer that holds a
     sprite, all else the same; 0 for an empty one. `turn` (B, L) is the rotation each layer's sprite
-    was chosen in. Exhaustive search leaves these three at 0. `occlusion` (B, M, M) is the matrix of
-    the choice, as given or as found.
+    was chosen in. Exhaustive search leaves `look` and `need` at 0. `occlusion` (B, M, M) is the
+    matrix of the choice, as given or as found.
     """
 
     sprites: Int[Tensor, "B L"]
@@ -202,38 +202,43 @@ def greedy_selection(
 def exhaustive_selection(
     images: Float[Tensor, "B C H W"],
     occlusion: Float[Tensor, "B M M"],
-    backgrounds: Float[Tensor, "B N C H W"],
-    alphas: Float[Tensor, "B L K 1 H W"],
-    colours: Float[Tensor, "B L K C H W"],
+    backgrounds: Float[Tensor, "B backgrounds C H W"],
+    alphas: Float[Tensor, "B L N 1 H W"],
+    colours: Float[Tensor, "B L N C H W"],
     penalty: float,
     empty: bool,
+    turns: int = 1,
 ) -> Selection:
-    """Try all combinations of sprites and background: the minimum of Eq. (5) itself.
+    """Try all combinations of candidates and background: the minimum of Eq. (5) itself.
 
-    There are K^L combinations, (K + 1)^L with `empty`: for two layers, or for checking the greedy
+    Each layer has N = K * turns candidates: each sprite in `turns` rotations, one after the other.
+    There are N^L combinations, (N + 1)^L with `empty`: for two layers, or for checking the greedy
     choice. All that differ in the last layer only are one call of `candidate_errors`.
     """
-    B, L, K = alphas.shape[:3]
+    B, L, N = alphas.shape[:3]
     choice = _Choice(images, occlusion, backgrounds, L)
-    image, sprites = choice.image, range(0 if empty else 1, K + 1)
+    image, candidates = choice.image, range(0 if empty else 1, N + 1)
     best_loss = images.new_full((B,), torch.inf)
     best = torch.zeros(B, 1 + L, dtype=torch.long, device=images.device)
     last = alphas[:, -1], colours[:, -1]
-    for n, *others in itertools.product(range(max(1, backgrounds.shape[1])), *[sprites] * (L - 1)):
+    each = range(max(1, backgrounds.shape[1])), *[candidates] * (L - 1)
+    for background, *others in itertools.product(*each):
         if choice.below:
-            choice.alphas[:, 0], choice.colours[:, 0] = 1, backgrounds[:, n]
-        for layer, k in enumerate(others):
-            there = torch.full_like(image, k > 0)
-            choice.put(layer, (alphas[:, layer], colours[:, layer]), there * (k - 1), there)
+            choice.alphas[:, 0], choice.colours[:, 0] = 1, backgrounds[:, background]
+        for layer, n in enumerate(others):
+            there = torch.full_like(image, n > 0)
+            choice.put(layer, (alphas[:, layer], colours[:, layer]), there * (n - 1), there)
         choice.empty([L - 1])
         rest = choice.rests(L - 1, ends=False)[0]
         without = (images - rest[0]).square().flatten(1).mean(dim=1)
         errors = candidate_errors(images, rest, last) + penalty
         errors = torch.cat([without[:, None] if empty else errors[:, :0], errors], dim=1)
-        loss, k = (errors + penalty * sum(k > 0 for k in others)).min(dim=1)
-        k = k + sprites.start
-        found = torch.stack([torch.full_like(k, j) for j in (n, *others)] + [k], dim=1)
+        loss, n = (errors + penalty * sum(n > 0 for n in others)).min(dim=1)
+        n = n + candidates.start
+        found = torch.stack([torch.full_like(n, j) for j in (background, *others)] + [n], dim=1)
         best = torch.where((loss < best_loss)[:, None], found, best)
         best_loss = torch.minimum(loss, best_loss)
-    choice.background, choice.sprites = best[:, 0], best[:, 1:]
+    choice.background, chosen = best[:, 0], best[:, 1:]  # (B, L)
+    choice.sprites = (chosen + turns - 1) // turns
+    choice.turn = (chosen - 1).clamp(min=0) % turns
     return choice.result()

@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -165,6 +166,30 @@ def test_the_scene_is_rendered_in_the_turn_and_depth_that_were_chosen():
         once = model(images, steps=1).errors(images)
     assert (errors <= once + 1e-12).all()  # second looks only where they help
     assert torch.equal(result.occlusion, result.selection.occlusion[:, 1:, 1:])
+
+
+def test_exhaustive_search_tries_all_turns_of_all_layers():
+    rules = {"layers": 2, "sprites": 2, "looks": "image", "occlusion": "fixed"}
+    config = replace(CONFIG, **rules, selection="exhaustive")
+    model = randomised(config, seed=1)
+    images = torch.rand(5, 3, *SIZE, dtype=torch.float64)
+    with torch.no_grad():
+        found, prediction = model(images), model.predictor(images)
+        backdrop = model.background_colours(prediction.background)
+        alphas, colours = torch.ones_like(backdrop[:, :, :1]), backdrop
+        pairs, losses = partial(itertools.product, repeat=2), []
+        for k, turn in itertools.product(pairs((1, 2)), pairs(range(4))):
+            chosen, turn = (torch.tensor(values).expand(5, 2) for values in (k, turn))
+            sprite = model.turned(prediction.sprite, turn.unsqueeze(2))
+            layers = model.chosen_layers(chosen, prediction.layer, sprite)
+            composite = compose(
+                torch.cat([alphas, layers[0]], dim=1),
+                torch.cat([colours, layers[1]], dim=1),
+                put_background_below(ordered_occlusion(5, 2, images)),
+            )
+            losses.append((images - composite).square().flatten(1).mean(dim=1))
+    torch.testing.assert_close(found.errors(images), torch.stack(losses).amin(dim=0))
+    assert found.selection.turn.unique().numel() > 1
 
 
 def test_turns_wait_for_the_curriculum():
