@@ -1,6 +1,6 @@
 # Everything runs in .venv, which `make setup` fills with the versions that pyproject.toml pins.
 .DEFAULT_GOAL := help
-.PHONY: help setup workbook figures test clean
+.PHONY: help setup workbook figures test test-browser clean
 
 BIN := .venv/bin
 # The interpreters to make .venv with, best first, unless one is named: `make setup PYTHON=...`.
@@ -14,7 +14,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: .venv/installed ## make .venv and install the project there (instant when nothing changed)
 
@@ -49,6 +49,11 @@ test: setup ## check the style, run the tests, and compare every notebook with i
 	DTIS_FIGURES="$(CURDIR)/build/figures" $(BIN)/python -m pytest $(NBVAL) tests notebooks \
 	    || status=1; \
 	exit $$status
+
+test-browser: setup ## drive the scene editor in JupyterLab by headless Chromium, if there is one
+	@$(BIN)/python -c 'import playwright' 2>/dev/null \
+	    || $(BIN)/python -m pip install --quiet --editable '.[browser]'
+	$(BIN)/python -m pytest -m browser tests/browser
 
 clean: ## remove .venv, figures/, caches and runs/quickstart; your other runs and data/ stay
 	rm -rf .venv build runs/quickstart *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -135,7 +135,7 @@ def bench(arguments: argparse.Namespace) -> int:
     if arguments.preset == "sliders":
         from dtis_core.slider_bench import bench_sliders, print_sliders
 
-        print_sliders(bench_sliders(), arguments.json)
+        print_sliders(bench_sliders(arguments.seconds), arguments.json)
         return 0
     from dtis_core.bench import bench, print_bench
 

@@ -8,12 +8,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dtis_core.composition import compose, visibilities
+from dtis_core.composition import compose, moved_to, visibilities
 from dtis_core.config import Config
 from dtis_core.errors import DtisError, suggest
+from dtis_core.manipulation import Change, apply_change
 from dtis_core.model import Decomposition, DTISprites
 from dtis_core.predictor import Prediction
 from dtis_core.runs import RunFolder
+from dtis_core.selection import Selection
 
 SHIPPED = Path(__file__).parent / "shipped"
 BATCH = 64  # images decomposed at once, to bound memory
@@ -139,6 +141,9 @@ class Scene:
         colour: tuple[float, ...] | None = None,
         shift: tuple[float, ...] = (0.0, 0.0),
         scale: float = 1.0,
+        angle: float = 0.0,
+        bend: tuple[tuple[float, ...], ...] = (),
+        depth: int | None = None,
         to_front: bool = False,
         to_back: bool = False,
     ) -> "Scene":
@@ -146,57 +151,109 @@ class Scene:
 
         `layer` 1..L; `sprite` 0..K replaces it, 0 removes it; `colour` (C values) sets the gains of
         the colour transformation; `shift` (x, y) in image widths and heights, to the right and
-        down; `scale` multiplies the size; `to_front`, `to_back` change the depth. Raises DtisError
-        for a value out of range or a transformation that the model lacks.
+        down; `scale` multiplies the size, `angle` turns by degrees clockwise, and `bend` moves
+        control points of a spline, each (point 1..16, x, y); `depth` 0..L-1 counts the layers
+        behind it, of which `to_back` leaves none and `to_front` all. Raises DtisError for a value
+        out of range or a transformation that the model lacks.
         """
-        config = self.model.config
-        if not 1 <= layer <= config.layers:
-            raise DtisError(f"layer: must be in 1..{config.layers}, found {layer}")
-        index = self.sprite_index.clone()
+        at, L = self._row(layer), self.sprite_index.shape[1]
+        prediction = self.parameters
+        changed = apply_change(
+            self.model,
+            Change(sprite, colour, tuple(shift), scale, angle, bend),
+            prediction.layer[:, at],
+            prediction.sprite[:, at],
+        )
+        parameters = [prediction.layer.clone(), prediction.sprite.clone()]
+        for values, new in zip(parameters, changed, strict=True):
+            values[:, at] = new
+        index, order = self.sprite_index.clone(), self.occlusion
         if sprite is not None:
-            if not 0 <= sprite <= config.sprites:
-                raise DtisError(f"sprite: must be in 0..{config.sprites}, found {sprite}")
-            index[:, layer - 1] = sprite
-        parameters = self.parameters.layer.clone()
-        if colour is not None:
-            if len(colour) != config.channels:
-                raise DtisError(f"colour: expected {config.channels} values, found {len(colour)}")
-            self._change(parameters, layer, "recoloured", colour)
-        if tuple(shift) != (0.0, 0.0) or scale != 1.0:
-            if len(shift) != 2:
-                raise DtisError(f"shift: expected (x, y), found {len(shift)} values")
-            if not scale > 0:
-                raise DtisError(f"scale: must be above 0, found {scale}")
-            self._change(parameters, layer, "moved", shift, scale)
-        order = self.occlusion.clone()
-        if to_front or to_back:
-            order[:, layer - 1] = float(to_front)
-            order[:, :, layer - 1] = 1 - float(to_front)
-            order[:, layer - 1, layer - 1] = 0
-        return self._rendered(parameters, index, order)
+            index[:, at] = sprite
+        if depth is not None and not 0 <= depth < L:
+            raise DtisError(f"depth: must be in 0..{L - 1}, found {depth}")
+        depth = L - 1 if to_front else 0 if to_back else depth
+        if depth is not None:
+            order = moved_to(order, at, depth, below=0)
+        prediction = replace(prediction, layer=parameters[0], sprite=parameters[1])
+        return self._rendered(
+            prediction, replace(self.decomposition.selection, sprites=index), order
+        )
 
-    def _change(self, parameters: Tensor, layer: int, method: str, *values: object) -> None:
-        """Let the layer's transformation that has `method` change its parameters, in place."""
-        sequence = self.model.sequences[0]
-        for name, module in zip(sequence.names, sequence.modules, strict=True):
-            if hasattr(module, method):
-                where = (slice(None), layer - 1, sequence.slices[name])
-                parameters[where] = getattr(module, method)(parameters[where], *values)
-                return
-        raise DtisError(f"this model's layers cannot be {method}: they have only {sequence.names}")
+    def duplicate(self, layer: int) -> "Scene":
+        """Return the scene with a copy of one object as layer L + 1, just in front of the first.
+
+        Raises DtisError for a layer out of range.
+        """
+        at = self._row(layer)
+        old = self.decomposition
+
+        def longer(part: Tensor) -> Tensor:
+            return torch.cat([part, part[:, at : at + 1]], dim=1)  # (B, L + 1, ...)
+
+        prediction = replace(
+            old.prediction,
+            **{n: longer(getattr(old.prediction, n)) for n in ("layer", "sprite", "features")},
+        )
+        order = copied_in_front(old.occlusion, at)
+        selection = replace(
+            old.selection,
+            occlusion=self.model.below(order),
+            **{n: longer(getattr(old.selection, n)) for n in ("sprites", "look", "need", "turn")},
+        )
+        return self._rendered(prediction, selection, order)
+
+    def arrange(self, order: tuple[int, ...]) -> "Scene":
+        """Return the scene with its layers, 1..L, in a depth order, farthest first.
+
+        Raises DtisError unless `order` names each layer once.
+        """
+        L = self.sprite_index.shape[1]
+        check_order(order, L)
+        occlusion = occlusion_of(order, self.occlusion).expand(len(self.occlusion), L, L)
+        return self._rendered(self.parameters, self.decomposition.selection, occlusion)
+
+    def _row(self, layer: int) -> int:
+        """Return a layer's index in tensors (B, L, ...)."""
+        L = self.sprite_index.shape[1]
+        if not 1 <= layer <= L:
+            raise DtisError(f"layer: must be in 1..{L}, found {layer}")
+        return layer - 1
 
     @torch.no_grad()
-    def _rendered(self, parameters: Tensor, sprites: Tensor, order: Tensor) -> "Scene":
-        """Render the scene again from changed parameters, sprites and occlusions."""
+    def _rendered(self, prediction: Prediction, selection: Selection, order: Tensor) -> "Scene":
+        """Render the scene from other parameters, sprites and occlusions."""
         old = self.decomposition
-        prediction = replace(old.prediction, layer=parameters)
-        selection = replace(old.selection, sprites=sprites)
-        alphas, colours = self.model.chosen_layers(sprites, parameters, prediction.sprite)
+        alphas, colours = self.model.chosen_layers(
+            selection.sprites, prediction.layer, prediction.sprite
+        )
         alphas = torch.cat([old.alphas[:, : self._below], alphas], dim=1)
         colours = torch.cat([old.colours[:, : self._below], colours], dim=1)
         image = compose(alphas, colours, self.model.below(order))
         new = Decomposition(prediction, selection, order, alphas, colours, image)
         return replace(self, decomposition=new)
+
+
+def copied_in_front(occlusion: Float[Tensor, "B L L"], at: int) -> Float[Tensor, "B N N"]:
+    """Return the occlusion matrix with a copy of one layer as the last, in front of the first."""
+    longer = torch.nn.functional.pad(occlusion, (0, 1, 0, 1))  # (B, L + 1, L + 1)
+    longer[:, -1] = longer[:, at]
+    longer[:, :, -1] = longer[:, :, at]
+    longer[:, -1, at] = 1
+    return longer
+
+
+def check_order(order: object, layers: int) -> None:
+    """Raise DtisError unless `order` names each of the layers 1..L once."""
+    numbers = isinstance(order, tuple | list) and all(type(layer) is int for layer in order)
+    if not numbers or sorted(order) != list(range(1, layers + 1)):
+        raise DtisError(f"order: must name each of the layers 1..{layers} once, found {order!r}")
+
+
+def occlusion_of(order: tuple[int, ...], like: Tensor) -> Float[Tensor, "1 L L"]:
+    """Return the occlusion matrix of layers 1..L in a depth order, farthest first."""
+    rank = torch.tensor(order, device=like.device).argsort()  # (L,)
+    return (rank[:, None] > rank).to(like.dtype)[None]
 
 
 @dataclass(frozen=True)

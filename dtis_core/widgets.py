@@ -1,7 +1,7 @@
 """Widgets over pure functions: values go in, one picture comes out.
 
 `explore(render, controls)` shows what a function `render(**values) -> uint8 array` makes of its
-sliders, and `SceneEditor` edits the objects of decomposed images (Fig. 4 of the paper).
+sliders; `SceneEditor`, in editor.py, edits the objects of decomposed images.
 
 A tick encodes one array as PNG and puts the bytes into one image widget, in place: matplotlib draws
 nothing and no encoder runs. Ticks may be handled on a thread of their own while a cell runs; so a
@@ -19,18 +19,12 @@ from collections.abc import Callable, Mapping
 
 import ipywidgets as widgets
 import numpy as np
-import torch
 from jaxtyping import UInt8
-from matplotlib.colors import to_rgb
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
 
 from dtis_core.errors import DtisError
-from dtis_core.figures import channels_last, over_checkerboard
-from dtis_core.scene import Run, Scene
 
 Picture = UInt8[np.ndarray, "height width 3"]
-DEPTHS = {"as found": {}, "to the front": {"to_front": True}, "to the back": {"to_back": True}}
 GAP = 8  # pixels between pictures
 
 
@@ -48,8 +42,11 @@ def as_bytes(values: np.ndarray) -> UInt8[np.ndarray, "..."]:
     return (np.clip(values, 0, 1) * 255).round().astype(np.uint8)
 
 
-def png_bytes(picture: np.ndarray) -> bytes:
-    """Encode uint8 (h, w), (h, w, 3) or (h, w, 4) as PNG. Raises DtisError for anything else."""
+def png_bytes(picture: np.ndarray, level: int = 6) -> bytes:
+    """Encode uint8 (h, w), (h, w, 3) or (h, w, 4) as PNG. Raises DtisError for anything else.
+
+    `level` 0..9 trades time for size: 1 is for ticks, whose bytes travel once.
+    """
     array = np.asarray(picture)
     if (
         array.dtype != np.uint8
@@ -61,7 +58,7 @@ def png_bytes(picture: np.ndarray) -> bytes:
             f"found {array.dtype} {array.shape}; as_bytes() turns values in [0, 1] into uint8"
         )
     buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, "PNG")
+    Image.fromarray(array).save(buffer, "PNG", compress_level=level)
     return buffer.getvalue()
 
 
@@ -168,10 +165,13 @@ class ImagePanel(widgets.VBox):
     def refresh(self) -> None:
         """Render the picture for the present values."""
         try:
-            self.image.value, self.message.value = png_bytes(self.render(**self.values)), ""
+            picture = self.render(**self.values)
+            self.image.value, self.message.value = png_bytes(picture, level=1), ""
         except Exception as error:  # any: a handler's error would vanish into the server's log
             text = html.escape(f"{type(error).__name__}: {error}")
-            self.message.value = f'<pre role="alert" style="color: #A00000">{text}</pre>'
+            self.message.value = (
+                f'<pre role="alert" style="color: var(--jp-error-color1, #A00000)">{text}</pre>'
+            )
             self.image.value = b""
 
     def _changed(self, change: dict) -> None:
@@ -200,89 +200,3 @@ def explore(
         return np.asarray(render(**values)).repeat(zoom, axis=0).repeat(zoom, axis=1)
 
     return ImagePanel(enlarged, controls)
-
-
-class SceneEditor(ImagePanel):
-    """Edit the objects of decomposed images with sliders, after Fig. 4 of the paper.
-
-    Images, uint8 (B, H, W, 3) or float (B, 3, H, W) in [0, 1], are decomposed once, here; edits go
-    through `Scene.edit`. All layers keep their edits until reset, which undoes those of the image.
-    Controls of what the model cannot change are left out.
-    """
-
-    def __init__(self, run: Run, images: np.ndarray | Tensor, zoom: int = 5):
-        self.zoom = zoom
-        self.scenes = [run.decompose(images[i : i + 1]) for i in range(len(images))]
-        inputs = np.asarray(images)
-        self.inputs = inputs if inputs.dtype == np.uint8 else as_bytes(channels_last(inputs))
-        self.edits: dict[tuple[int, int], dict] = {}  # by image and layer
-        L, K = run.config.model.layers, run.config.model.sprites
-        controls = {
-            "image": (0, len(images) - 1, 0) if len(images) > 1 else [0],
-            "layer": (1, L, 1) if L > 1 else [1],
-            "sprite": (0, K, int(self.scenes[0].sprite_index[0, 0])),
-            "depth": list(DEPTHS),
-        }
-        if self._can(colour=(1.0, 1.0, 1.0)):
-            controls |= {"recolour": False, "colour": "#ff66b3"}
-        if self._can(shift=(0.1, 0.1)):
-            controls |= {"right": (-0.5, 0.5, 0.0), "down": (-0.5, 0.5, 0.0)}
-        if self._can(scale=1.1):
-            controls["scale"] = (0.5, 1.5, 1.0)
-        super().__init__(self._draw_edit, controls)
-
-    def edited(self, image: int) -> Scene:
-        """Return the scene of one image under the edits of all its layers."""
-        scene = self.scenes[image]
-        for (of, layer), values in self.edits.items():
-            if of == image:
-                scene = scene.edit(
-                    layer,
-                    sprite=values["sprite"],
-                    colour=to_rgb(values["colour"]) if values.get("recolour") else None,
-                    shift=(values.get("right", 0.0), values.get("down", 0.0)),
-                    scale=values.get("scale", 1.0),
-                    **DEPTHS[values["depth"]],
-                )
-        return scene
-
-    def reset(self) -> None:
-        """Undo all edits of the present image."""
-        image = self.values["image"]
-        self.edits = {key: edit for key, edit in self.edits.items() if key[0] != image}
-        self._load()
-
-    def _can(self, **edit: object) -> bool:
-        """Say whether the model's layers can be edited so."""
-        try:
-            self.scenes[0].edit(1, **edit)
-        except DtisError:
-            return False
-        return True
-
-    def _draw_edit(self, image: int, layer: int, **edit: object) -> Picture:
-        """Note the layer's edit; draw input, reconstruction, edited scene and edited layer."""
-        self.edits[image, layer] = edit
-        scene = self.edited(image)
-        found, edited = (x.reconstruction[0].cpu() for x in (self.scenes[image], scene))
-        rgba = torch.cat([scene.layers, scene.alphas], dim=2)[0, layer - 1]  # (C + 1, H, W)
-        pictures = {
-            "input": self.inputs[image],
-            "reconstruction": as_bytes(channels_last(found)),
-            "edited": as_bytes(channels_last(edited)),
-            f"layer {layer}, edited": as_bytes(over_checkerboard(rgba.cpu())),
-        }
-        return captioned(pictures, self.zoom)
-
-    def _load(self) -> None:
-        """Show the present layer's edits in the controls."""
-        image, layer = self.values["image"], self.values["layer"]
-        found = {"sprite": int(self.scenes[image].sprite_index[0, layer - 1])}
-        edit = self.starts | found | self.edits.get((image, layer), {})
-        self.set(**edit | {"image": image, "layer": layer})
-
-    def _changed(self, change: dict) -> None:
-        if not self.held and change["owner"] in (self.controls["image"], self.controls["layer"]):
-            self._load()
-        else:
-            super()._changed(change)

@@ -274,7 +274,15 @@ def test_a_place_out_of_range_is_refused(scene):
             scene.edit(layer=1, **values)
 
 
-@only("every feature")
 def test_what_the_model_lacks_cannot_be_edited(scene):
-    with pytest.raises(DtisError, match=r"cannot be moved: they have only \['colour'\]"):
-        scene.edit(layer=1, shift=(0.1, 0.0))
+    with pytest.raises(DtisError, match=r"^bend: none of this model's transformations \("):
+        scene.edit(layer=1, bend=((6, 0.1, 0.0),))
+
+
+@only("every feature")
+def test_sprites_that_have_their_own_positions_are_moved_by_those(scene):
+    moved = scene.edit(layer=1, shift=(0.1, 0.0))
+    layer, sprite = moved.parameters.layer, moved.parameters.sprite
+    assert torch.equal(layer, scene.parameters.layer)
+    assert (sprite[:, 0] != scene.parameters.sprite[:, 0]).any(dim=-1).all()
+    assert torch.equal(sprite[:, 1:], scene.parameters.sprite[:, 1:])

@@ -1,0 +1,347 @@
+"""The scene editor in a real browser: JupyterLab in headless Chromium, its sliders moved by keys
+and by the mouse.
+
+`make test-browser` runs this; `DTIS_CHROMIUM` names another browser than the path's `chromium`.
+Pictures are compared with what `EditedScene` draws here. Timings are printed; on machines that
+others share only a loose bound on them is a test.
+"""
+
+import base64
+import io
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import nbformat
+import numpy as np
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+from PIL import Image
+
+from dtis_core.editing import EditedScene
+from dtis_core.slider_bench import sample_images, sample_run
+
+pytestmark = pytest.mark.browser
+
+CHROMIUM = os.environ.get("DTIS_CHROMIUM") or shutil.which("chromium")
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+WAIT = 240  # seconds, for a machine that does other things
+CELL = """\
+from dtis_core.editor import SceneEditor
+from dtis_core.slider_bench import sample_images, sample_run
+
+editor = SceneEditor(sample_run(), sample_images(2))
+editor"""
+NAMES = ["image", "sprite", "depth", "right", "down", "scale", "angle"]
+
+RUN = """async () => {
+  await jupyterapp.shell.currentWidget.sessionContext.ready;
+  await jupyterapp.commands.execute('notebook:run-all-cells');
+}"""
+PIXELS = """image => {
+  const canvas = document.createElement('canvas');
+  [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+  canvas.getContext('2d').drawImage(image, 0, 0);
+  return canvas.toDataURL('image/png');
+}"""
+# Each tick is a key on the slider's handle; its time ends with the frame after the new picture.
+TICKS = """async ([handle, image, count]) => {
+  const times = [];
+  for (let tick = 0; tick < count; tick++) {
+    const shown = new Promise(done => image.addEventListener('load', done, {once: true}));
+    const start = performance.now();
+    const key = tick % 20 < 10 ? 'ArrowRight' : 'ArrowLeft';
+    handle.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true, cancelable: true}));
+    await shown;
+    await new Promise(requestAnimationFrame);
+    times.push(performance.now() - start);
+    await new Promise(done => setTimeout(done, 30));
+  }
+  return times;
+}"""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """The address of a JupyterLab with one notebook, and its folder."""
+    if not CHROMIUM:
+        pytest.skip("no chromium on the path; DTIS_CHROMIUM may name one")
+    pytest.importorskip("playwright", reason="pip install 'dtis[browser]'")
+    home, folder = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("notebooks")
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = new_notebook(cells=[new_code_cell(CELL)], metadata={"kernelspec": kernel})
+    nbformat.write(notebook, folder / "sliders.ipynb")
+    settings = home / "config" / "labconfig"
+    settings.mkdir(parents=True)
+    off = {"@jupyterlab/apputils-extension:announcements": True}  # it would ask the network
+    (settings / "page_config.json").write_text(json.dumps({"disabledExtensions": off}))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {
+        "JUPYTER_CONFIG_DIR": str(home / "config"),
+        "JUPYTER_DATA_DIR": str(home / "data"),
+        "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
+        "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
+        "IPYTHONDIR": str(home / "ipython"),
+        "JUPYTER_PREFER_ENV_PATH": "1",
+    }
+    options = [
+        "--no-browser", "--allow-root", f"--port={port}", "--ServerApp.port_retries=0",
+        "--IdentityProvider.token=", f"--ServerApp.root_dir={folder}",
+        "--LabApp.expose_app_in_browser=True",
+    ]  # fmt: skip
+    command = [sys.executable, "-m", "jupyter", "lab", *options]
+    with open(home / "log", "w") as log:
+        server = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        wait_for_server(address, server, home / "log")
+        yield address, folder
+    finally:
+        server.terminate()
+        server.wait(60)
+
+
+def wait_for_server(address, server, log):
+    end = time.monotonic() + WAIT
+    while time.monotonic() < end and server.poll() is None:
+        try:
+            urllib.request.urlopen(f"{address}/api", timeout=10).close()
+            return
+        except (urllib.error.URLError, TimeoutError):
+            time.sleep(0.5)
+    pytest.fail(f"JupyterLab did not start:\n{log.read_text()}")
+
+
+@pytest.fixture(scope="module")
+def page(lab):
+    """The notebook, run, in a browser that must have nothing to complain about."""
+    from playwright.sync_api import sync_playwright
+
+    errors = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=FLAGS, timeout=1000 * WAIT
+        )
+        context = browser.new_context(viewport={"width": 1300, "height": 1100})
+        context.grant_permissions(["clipboard-read", "clipboard-write"])
+        page = context.new_page()
+        page.set_default_timeout(1000 * WAIT)
+        page.on("console", lambda line: errors.append(line.text) if line.type == "error" else None)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(f"{lab[0]}/lab/tree/sliders.ipynb", wait_until="commit")
+        page.locator(".jp-Notebook .cm-content").first.wait_for()
+        page.evaluate(RUN)
+        page.get_by_alt_text("object picture").wait_for()
+        yield page
+        browser.close()
+    assert errors == []
+
+
+@pytest.fixture(scope="module")
+def unedited():
+    """What the notebook's editor starts with."""
+    return EditedScene.of(sample_run().decompose(sample_images(2)[:1]))
+
+
+@pytest.fixture
+def editor(page):
+    """The editor, set back to its start."""
+    editor = page.locator(".dtis-editor")
+    set_slider(editor, "image", 0)
+    editor.locator("select").select_option("1")
+    editor.get_by_role("button", name="Reset").click()
+    return editor
+
+
+def slider(editor, name):
+    return editor.get_by_role("slider", name=name, exact=True)
+
+
+def value(editor, name):
+    return float(slider(editor, name).get_attribute("aria-valuenow"))
+
+
+def set_slider(editor, name, wanted):
+    """Move a slider of whole numbers by the arrow keys."""
+    steps = round(wanted - value(editor, name))
+    press(editor, name, "ArrowRight" if steps > 0 else "ArrowLeft", abs(steps))
+
+
+def press(editor, name, key, times=1):
+    handle = slider(editor, name)
+    for _ in range(times):
+        handle.press(key)
+
+
+def picture(editor, name="edited picture"):
+    """The pixels that the browser shows."""
+    url = editor.get_by_alt_text(name).evaluate(PIXELS)
+    png = base64.b64decode(url.partition(",")[2])
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
+
+
+def assert_shows(editor, scene):
+    """Wait until the browser shows a scene, but for a rounding."""
+    wanted, end = scene.render().astype(int), time.monotonic() + 60
+    while np.abs(picture(editor) - wanted).max() > 1:
+        if time.monotonic() > end:
+            np.testing.assert_allclose(picture(editor), wanted, atol=1)
+        time.sleep(0.1)
+
+
+def test_the_picture_follows_each_slider(editor, unedited):
+    assert_shows(editor, unedited)
+    press(editor, "right", "ArrowRight", 7)
+    assert_shows(editor, unedited.edit(1, shift=(0.07, 0.0)))
+    press(editor, "down", "ArrowLeft", 4)
+    press(editor, "angle", "PageUp", 2)
+    turned = value(editor, "angle")
+    assert turned > 5
+    moved = unedited.edit(1, shift=(0.07, -0.04), angle=turned)
+    assert_shows(editor, moved)
+    press(editor, "scale", "End")
+    assert_shows(editor, moved.edit(1, scale=2.0))
+    set_slider(editor, "depth", 0)
+    assert_shows(editor, moved.edit(1, scale=2.0).move_to(1, 0))
+    set_slider(editor, "sprite", 6)
+    assert_shows(editor, moved.edit(1, scale=2.0, sprite=6).move_to(1, 0))
+
+
+def test_the_picture_follows_a_drag(page, editor, unedited):
+    box = slider(editor, "right").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    for step in range(40):
+        page.mouse.move(x + step, y)
+    page.mouse.up()
+    assert value(editor, "right") > 0.1
+    assert_shows(editor, unedited.edit(1, shift=(value(editor, "right"), 0.0)))
+    editor.get_by_role("button", name="Undo").click()  # all of the drag at once
+    assert_shows(editor, unedited)
+
+
+def test_objects_are_chosen_coloured_copied_and_removed(editor, unedited):
+    editor.locator("select").select_option("3")
+    colour = editor.locator("input[type=color]")
+    colour.fill("#ff3300")
+    coloured = unedited.edit(3, colour=(1.0, 0.2, 0.0))
+    assert_shows(editor, coloured)
+    editor.get_by_role("button", name="Duplicate").click()
+    editor.locator("select option:checked", has_text="7, copy of 3").wait_for(state="attached")
+    press(editor, "down", "ArrowLeft", 15)
+    copied = coloured.duplicate(3).edit(7, shift=(0.0, -0.15))
+    assert_shows(editor, copied)
+    editor.locator("select").select_option("1")
+    editor.get_by_role("button", name="Remove").click()
+    assert_shows(editor, copied.remove(1))
+    editor.get_by_role("button", name="Undo").click()
+    assert_shows(editor, copied)
+
+
+def test_scenes_are_saved_loaded_exported_and_said_as_python(lab, page, editor, unedited):
+    press(editor, "right", "ArrowRight", 5)
+    moved = unedited.edit(1, shift=(0.05, 0.0))
+    assert_shows(editor, moved)
+    editor.get_by_role("button", name="Save").click()
+    editor.get_by_text("saved scene.json").wait_for()
+    editor.get_by_role("button", name="Export").click()
+    editor.get_by_text("wrote scene.png").wait_for()
+    exported = np.asarray(Image.open(lab[1] / "scene.png")).astype(int)
+    np.testing.assert_allclose(exported, moved.render(), atol=1)
+    editor.get_by_role("button", name="Copy Python").click()
+    names = {"run": sample_run(), "images": sample_images(2)}
+    exec(page.evaluate("navigator.clipboard.readText()"), names)
+    made = names["picture"].permute(1, 2, 0).numpy() * 255
+    np.testing.assert_allclose(made, moved.render(), atol=1)
+    editor.get_by_role("button", name="Reset").click()
+    assert_shows(editor, unedited)
+    editor.get_by_role("button", name="Load").click()
+    assert_shows(editor, moved)
+    editor.get_by_label("file").fill("nowhere")
+    editor.get_by_label("file").press("Tab")
+    editor.get_by_role("button", name="Load").click()
+    assert "nowhere.json: cannot be read" in editor.get_by_role("alert").inner_text()
+    editor.get_by_label("file").fill("scene")
+
+
+def test_the_keyboard_reaches_every_control_and_each_has_a_name(page, editor):
+    slider(editor, "image").focus()
+    reached = []
+    for _ in range(21):
+        reached.append(
+            page.evaluate(
+                "(e => e.ariaLabel || e.labels?.[0]?.textContent || e.textContent)"
+                "(document.activeElement)"
+            )
+        )
+        page.keyboard.press("Tab")
+    sliders = [name for name in reached if name in NAMES]
+    assert sliders == NAMES
+    buttons = ["Reset", "Duplicate", "Remove", "file", "Save", "Load", "Export", "Python"]
+    assert [name.strip() for name in reached if name.strip() in buttons] == buttons
+    assert "Copy Python" in reached and "object" in reached and "colour" in reached
+
+
+CONTRAST = """editor => {
+  const light = colour => colour.match(/[\\d.]+/g).slice(0, 3).map(Number)
+    .map(c => c / 255).map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = element => {
+    const colour = getComputedStyle(element).backgroundColor;
+    return /rgba.*, 0\\)/.test(colour) ? behind(element.parentElement) : colour;
+  };
+  return [...editor.querySelectorAll('label, .widget-label, .widget-readout, figcaption, select, '
+      + 'button:enabled, input[type=text], textarea')].map(element => {
+    const both = [light(getComputedStyle(element).color), light(behind(element))];
+    return (Math.max(...both) + 0.05) / (Math.min(...both) + 0.05);
+  });
+}"""
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
+def test_text_is_readable_in_every_theme(page, editor, theme):
+    page.evaluate("theme => jupyterapp.commands.execute('apputils:change-theme', {theme})", theme)
+    page.locator(f"body[data-jp-theme-name='{theme}']").wait_for()
+    ratios = editor.evaluate(CONTRAST)
+    assert len(ratios) > 25
+    assert min(ratios) >= 4.5  # WCAG 2.2, level AA
+
+
+def test_a_tick_is_fast(page, editor, capsys):
+    """From a value's change to the frame after its picture, and pictures a second of a drag."""
+    image, handle = editor.get_by_alt_text("edited picture"), slider(editor, "right")
+    elements = [handle.element_handle(), image.element_handle()]
+    page.evaluate(TICKS, [*elements, 10])
+    times = sorted(page.evaluate(TICKS, [*elements, 60]))
+    image.evaluate("image => { window.loads = 0; image.onload = () => window.loads++; }")
+    box = handle.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    start, step = time.monotonic(), 0
+    while time.monotonic() - start < 3:
+        step += 1
+        page.mouse.move(x + 40 * np.sin(step / 15), y)
+    rate = page.evaluate("window.loads") / (time.monotonic() - start)
+    page.mouse.up()
+    with capsys.disabled():
+        print(
+            f"\nslider to picture, 128x128, six layers: median {times[30]:.0f} ms, "
+            f"95 % within {times[57]:.0f} ms; drag: {rate:.0f} pictures a second from "
+            f"{step / 3:.0f} moves; load {os.getloadavg()[0]:.1f}"
+        )
+    assert times[57] < 500
+    assert rate > 2
