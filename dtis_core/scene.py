@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from PIL import Image
 from torch import Tensor
 
 from dtis_core.composition import compose, moved_to, visibilities
 from dtis_core.config import Config
 from dtis_core.errors import DtisError, suggest
+from dtis_core.files import replacing
 from dtis_core.manipulation import Change, apply_change
 from dtis_core.model import Decomposition, DTISprites
 from dtis_core.predictor import Prediction
@@ -272,7 +274,22 @@ class Run:
     @property
     def sprites(self) -> Float[Tensor, "K D h w"]:
         """The learned sprites, colours then mask, in [0, 1]."""
-        return self.model.sprites.canvases().detach().clamp(0, 1)
+        return self.model.sprite_images()
+
+    def save_sprites(self, folder: str | Path) -> list[Path]:
+        """Write each sprite as an RGBA PNG, sprite_01.png and on, and each background as RGB.
+
+        Returns the files. Raises DtisError where they cannot be written.
+        """
+        backgrounds = self.model.backgrounds.canvases().detach().clamp(0, 1)[:, :-1]
+        paths = []
+        for name, canvases in {"sprite": self.sprites, "background": backgrounds}.items():
+            pixels = (canvases * 255).round().to(torch.uint8).permute(0, 2, 3, 1)  # (K, h, w, D)
+            for number, picture in enumerate(pixels.squeeze(3).cpu().numpy(), 1):
+                paths.append(Path(folder) / f"{name}_{number:02}.png")
+                with replacing(paths[-1]) as temporary:
+                    Image.fromarray(picture).save(temporary)
+        return paths
 
     @torch.no_grad()
     def decompose(self, images: np.ndarray | Tensor, steps: int | None = None) -> Scene:
