@@ -248,7 +248,10 @@ class SceneEditor(widgets.VBox):
         self.burst += now - self.last_tick > PAUSE
         self.last_tick = now
         try:
-            state = self._edited(name, change["new"])
+            value = change["new"]
+            # A front end's steps add up to values such as 0.29000000000000004.
+            value = round(value, 6) if isinstance(value, float) else value
+            state = self._edited(name, value)
             step = (self.number, name, self.burst)
             self.histories[self.image] = self.histories[self.image].changed(state, step)
             # Another sprite may be none, or have a colour of its own.
