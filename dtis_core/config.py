@@ -45,11 +45,15 @@ class ModelConfig:
     opaque_sprites: bool = False  # no masks, as in DTI-Clustering
     occlusion: typing.Literal["fixed", "predicted", "sought"] = "fixed"
     penalty: float = 0.0  # lambda of Eq. (5), for an error averaged over pixels and channels
-    mask_noise: float = 0.4  # amplitude, 0 trains without
+    mask_binarity: typing.Literal["noise", "beta", "concrete"] = "noise"  # what makes masks binary
+    mask_noise: float = 0.4  # amplitude, where that is noise; 0 trains without
+    mask_beta: float = 1.0  # weight of x^2 (1 - x)^2 in Eq. (5), where it is beta
+    mask_temperature: tuple[float, float] = (2.0, 0.5)  # first and last, where it is concrete
     turns: int = 1  # rotations that selection tries for each sprite, on top of the predicted one
     selection: typing.Literal["greedy", "exhaustive"] = "greedy"
     selection_steps: int = 1  # T of Algorithm 1
     inference_steps: int = 1  # T at inference
+    polish_steps: int = 0  # gradient steps on a found scene's parameters, at inference
     alternate_steps: bool = False  # train with T = 1, ..., selection_steps in turn
     encoder: typing.Literal["resnet32", "resnet18", "small"] = "resnet32"
     head: typing.Literal["pooled", "attention"] = "pooled"
@@ -208,10 +212,16 @@ def _check_ranges(config: Config, where: str) -> None:
     for name in ("image_size", "sprite_size"):
         value = getattr(model, name)
         need(min(value) >= 4, f"model.{name}", "at least 4 pixels a side", list(value))
-    need(model.backgrounds >= 0, "model.backgrounds", "0 or more", model.backgrounds)
+    for name in ("backgrounds", "polish_steps"):
+        need(getattr(model, name) >= 0, f"model.{name}", "0 or more", getattr(model, name))
     need(0 <= model.mask_noise <= 1, "model.mask_noise", "in [0, 1]", model.mask_noise)
     need(model.penalty >= 0, "model.penalty", "0 or more", model.penalty)
     need(model.mask_sigma > 0, "model.mask_sigma", "above 0", model.mask_sigma)
+    need(model.mask_beta > 0, "model.mask_beta", "above 0", model.mask_beta)
+    temperatures = list(model.mask_temperature)
+    need(min(temperatures) > 0, "model.mask_temperature", "above 0", temperatures)
+    noisy = model.mask_binarity == "noise" or not model.opaque_sprites
+    need(noisy, "model.mask_binarity", "noise where sprites are opaque", model.mask_binarity)
     greedy = model.looks == "image" or model.selection == "greedy"
     need(greedy, "model.selection", "greedy where model.looks is residual", model.selection)
     greedy = model.occlusion != "sought" or model.selection == "greedy"

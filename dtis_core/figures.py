@@ -194,11 +194,11 @@ def show_sprites(
     sprites: Float[Array, "K 4 h w"],
     borders: Float[Array, "K 3"] | None = None,
     columns: int = 10,
+    checks: tuple[float, float] = CHECKS,
 ) -> Figure:
     """Draw sprites on a checkerboard (Fig. 1), with `borders` as colours around them (Fig. 8)."""
-    tiles = enlarge(over_checkerboard(sprites))
-    if borders is not None:
-        tiles = with_border(tiles, borders)
+    tiles = enlarge(over_checkerboard(sprites, checks=checks))
+    tiles = tiles if borders is None else with_border(tiles, borders)
     return show_tiles(in_rows(tiles, columns))
 
 
@@ -238,25 +238,35 @@ def sprites_of(snapshot: Integer[np.ndarray, "h Kw 4"]) -> Float[np.ndarray, "K 
 
 
 def _moments(run: RunFolder, count: int, power: float) -> list[tuple[int, Pictures]]:
-    """Return (step, sprites) of `count` snapshots, the denser at the start the higher `power`."""
+    """Return (step, sprites) of `count` snapshots, the denser at the start the higher `power`.
+
+    Where sprites were given up, white takes their places.
+    """
     snapshots = run.snapshots()
     if not snapshots:
         raise DtisError(f"{run.path}: has no snapshots of its sprites; train it again to get some")
     spaced = np.linspace(0, 1, count) ** power * (len(snapshots) - 1)
-    chosen = [snapshots[i] for i in np.unique(spaced.round().astype(int))]
-    return [
-        (step, enlarge(over_checkerboard(sprites_of(sheet), checks=DARK_CHECKS), 48))
-        for step, sheet in chosen
-    ]
+    moments, most = [], 0
+    for index in np.unique(spaced.round().astype(int)):
+        step, sheet = snapshots[index]
+        tiles = enlarge(over_checkerboard(sprites_of(sheet), checks=DARK_CHECKS), 48)
+        most = max(most, len(tiles))
+        moments.append((step, tiles))
+    white = np.ones((most, *moments[0][1].shape[1:]))
+    return [(step, np.concatenate([tiles, white[len(tiles) :]])) for step, tiles in moments]
 
 
 def evolution_strip(run: RunFolder, moments: int = 8) -> Figure:
     """Draw all sprites at `moments` moments of a run, one row each, from its snapshots.
 
-    Most happens early, so moments are denser there. Raises DtisError where there are no snapshots.
+    Most happens early, so moments are denser there. A single sprite's are side by side. Raises
+    DtisError where there are no snapshots.
     """
     steps, tiles = zip(*_moments(run, moments, power=1.5), strict=True)
-    return show_tiles(np.stack(tiles), rows=[f"step {step}" for step in steps], gap=2)
+    tiles, names = np.stack(tiles), [f"step {step}" for step in steps]
+    if tiles.shape[1] == 1:
+        return show_tiles(tiles.swapaxes(0, 1), columns=names, gap=2)
+    return show_tiles(tiles, rows=names, gap=2)
 
 
 def evolution_gif(run: RunFolder, path: Path, frames: int = 40, columns: int = 10) -> Path:

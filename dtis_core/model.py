@@ -22,7 +22,15 @@ from dtis_core.config import ModelConfig
 from dtis_core.errors import DtisError
 from dtis_core.predictor import Prediction, Predictor
 from dtis_core.selection import Candidates, Selection, exhaustive_selection, greedy_selection
-from dtis_core.sprites import Backgrounds, Sprites, mask_noise, soft_clip
+from dtis_core.sprites import (
+    Backgrounds,
+    Sprites,
+    beta_penalty,
+    concrete_mask,
+    logistic_noise,
+    mask_noise,
+    soft_clip,
+)
 from dtis_core.transformations import Sequence
 
 
@@ -85,13 +93,16 @@ class DTISprites(nn.Module):
             reach=config.reach,
         )
         self.active: frozenset[str] | None = None  # transformations the curriculum has reached
+        self.temperature = config.mask_temperature[0]  # of Concrete masks, in training
 
     def draw_noise(self, generator: torch.Generator) -> Float[Tensor, "K H W"] | None:
         """Draw one step's mask noise (C.3), or None for a model that trains without."""
-        amplitude = self.config.mask_noise
-        if not amplitude:
+        config = self.config
+        if config.mask_binarity == "concrete":
+            return logistic_noise(config.sprites, config.image_size, generator)
+        if config.mask_binarity == "beta" or not config.mask_noise:
             return None
-        return mask_noise(self.config.sprites, self.config.image_size, amplitude, generator)
+        return mask_noise(config.sprites, config.image_size, config.mask_noise, generator)
 
     def transform(
         self,
@@ -105,11 +116,27 @@ class DTISprites(nn.Module):
         return self.sequences[0](canvas, layer.unsqueeze(2), self.active)
 
     def _mask(self, canvas: Canvas, noise: Tensor | None) -> Float[Tensor, "B L K 1 H W"]:
-        """Return the clipped, in training noisy, transformed masks."""
+        """Return the clipped, in training noisy, transformed masks; or Concrete ones."""
         masks = canvas.mask
+        noise = noise if noise is None else noise.unsqueeze(-3)
+        if self.config.mask_binarity == "concrete":
+            return canvas.support * concrete_mask(masks, self._temperature, noise)
         if noise is not None:
-            masks = torch.addcmul(masks, noise.unsqueeze(-3), canvas.support)
+            masks = torch.addcmul(masks, noise, canvas.support)
         return soft_clip(masks) if self.training else masks.clamp(0, 1)
+
+    @property
+    def _temperature(self) -> float:
+        """Concrete masks' temperature: the present step's, and at inference the last."""
+        return self.temperature if self.training else self.config.mask_temperature[1]
+
+    @torch.no_grad()
+    def sprite_images(self) -> Float[Tensor, "K D h w"]:
+        """Return all sprites as inference shows them, colours then mask, in [0, 1]."""
+        images = self.sprites.canvases()
+        if self.config.mask_binarity == "concrete":
+            images[:, -1:] = concrete_mask(images[:, -1:], self.config.mask_temperature[1])
+        return images.clamp(0, 1)
 
     def candidates(
         self,
@@ -165,7 +192,10 @@ class DTISprites(nn.Module):
         canvas = self.transform(canvases.unsqueeze(2), layer, sprite.unsqueeze(2))
         if noise is not None:
             noise = torch.einsum("blk,khw->blhw", one_hot, noise).unsqueeze(2)
-        return self._mask(canvas, noise)[:, :, 0], canvas.colour[:, :, 0]
+        alphas = self._mask(canvas, noise)[:, :, 0]
+        if self.config.mask_binarity == "concrete":  # what is empty stays so: sigmoids are not 0
+            alphas = alphas * (chosen > 0)[:, :, None, None, None]
+        return alphas, canvas.colour[:, :, 0]
 
     def background_colours(self, parameters: Float[Tensor, "B N S"]) -> Float[Tensor, "B N C H W"]:
         """Render all backgrounds; beyond their border they repeat it."""
@@ -298,8 +328,12 @@ class DTISprites(nn.Module):
     ) -> tuple[Tensor, Decomposition]:
         """Return the objective of Eq. (5), averaged over images, pixels and channels.
 
-        With the error averaged instead of summed, lambda is per pixel and channel too (1e-4).
+        With the error averaged instead of summed, lambda is per pixel and channel too (1e-4). Where
+        masks are made binary by a Beta penalty (C.3), it is added.
         """
         scene = self(images, noise, steps)
         used = (scene.selection.sprites > 0).sum(dim=1)
-        return (scene.errors(images) + self.config.penalty * used).mean(), scene
+        loss = (scene.errors(images) + self.config.penalty * used).mean()
+        if self.config.mask_binarity == "beta":
+            loss = loss + self.config.mask_beta * beta_penalty(self.sprites.masks)
+        return loss, scene

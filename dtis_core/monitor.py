@@ -111,7 +111,7 @@ class TrainingMonitor:
             {"": (self.steps[-len(losses) :], losses)}, "training step", "loss, Eq. (5)", log=True
         )
         rows = decomposition_rows(scene, images.cpu().numpy(), self.examples)
-        colour, mask = model.sprites.canvases().clamp(0, 1).cpu().tensor_split([-1], dim=1)
+        colour, mask = model.sprite_images().cpu().tensor_split([-1], dim=1)
         sprites = show_images(mask * colour + (1 - mask) * BACKDROP)
         above = joined([as_array(curve), as_array(rows)], axis=1)
         return joined([above, as_array(sprites)], axis=0)

@@ -1,12 +1,16 @@
 """The table of data sets: what the shipped runs reached, beside the paper."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from dtis_core.config import load_preset
 from dtis_core.errors import DtisError
 from dtis_core.metrics import summarise
 from dtis_core.runs import RunFolder
 from dtis_core.scene import SHIPPED
+
+NOT_RUN = "not run"
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,12 @@ def shipped_runs(preset: str) -> list[RunFolder]:
     return sorted(found, key=lambda folder: folder.manifest()["seed"])
 
 
+def existing(names: Iterable[str], home: Path = SHIPPED) -> list[RunFolder]:
+    """Return those of some run folders that are there, in the given order."""
+    folders = [RunFolder(home / name) for name in names]
+    return [folder for folder in folders if folder.exists]
+
+
 def own_scores(folder: RunFolder) -> dict:
     """Return a run's scores on the data and split that its configuration names.
 
@@ -60,6 +70,15 @@ def percent(values: list[float]) -> str:
     """Return mean and, of several values, standard deviation of fractions, in percent."""
     mean, deviation = summarise(values)
     return f"{100 * mean:.1f}" + (f" ± {100 * deviation:.1f}" if len(values) > 1 else "")
+
+
+def score_cells(folders: Sequence[RunFolder], scores: Iterable[str]) -> dict[str, str]:
+    """Return cells of a table: each score's mean and deviation over runs; without any, "not run".
+
+    Raises DtisError for a run that was not scored.
+    """
+    found = [own_scores(folder) for folder in folders]
+    return {name: percent([s[name] for s in found]) if found else NOT_RUN for name in scores}
 
 
 def result_table() -> list[dict[str, str]]:

@@ -61,7 +61,7 @@ def device_name(device: torch.device) -> str:
 
 def sprite_sheet(model: DTISprites) -> np.ndarray:
     """Return all sprites side by side as one RGBA image, uint8 (h, K w, 4)."""
-    canvases = model.sprites.canvases().detach().cpu().clamp(0, 1)  # (K, C+1, h, w)
+    canvases = model.sprite_images().cpu()  # (K, C+1, h, w)
     if canvases.shape[1] == 2:
         canvases = torch.cat([canvases[:, :1].repeat(1, 3, 1, 1), canvases[:, 1:]], dim=1)
     K, D, h, w = canvases.shape

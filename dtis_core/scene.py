@@ -15,6 +15,7 @@ from dtis_core.errors import DtisError, suggest
 from dtis_core.files import replacing
 from dtis_core.manipulation import Change, apply_change
 from dtis_core.model import Decomposition, DTISprites
+from dtis_core.polishing import polished
 from dtis_core.predictor import Prediction
 from dtis_core.runs import RunFolder
 from dtis_core.selection import Selection
@@ -292,11 +293,14 @@ class Run:
         return paths
 
     @torch.no_grad()
-    def decompose(self, images: np.ndarray | Tensor, steps: int | None = None) -> Scene:
+    def decompose(
+        self, images: np.ndarray | Tensor, steps: int | None = None, polish: int | None = None
+    ) -> Scene:
         """Decompose uint8 (B, H, W, C) or float (B, C, H, W) images in [0, 1].
 
-        `steps` is T of Algorithm 1, by default the configuration's. Raises DtisError for images of
-        a wrong shape, type or range.
+        `steps` is T of Algorithm 1, and `polish` the number of gradient steps on what was found;
+        both are by default the configuration's. Raises DtisError for images of a wrong shape, type
+        or range.
         """
         batch = as_batch(images, self.config, next(self.model.parameters()).device)
         if not len(batch):
@@ -304,8 +308,12 @@ class Run:
         steps = self.config.model.inference_steps if steps is None else steps
         if steps < 1:
             raise DtisError(f"steps: must be at least 1, found {steps}")
-        parts = [self.model.eval()(part, steps=steps) for part in batch.split(BATCH)]
-        return Scene(self.model, _joined(parts))
+        polish = self.config.model.polish_steps if polish is None else polish
+        if polish < 0:
+            raise DtisError(f"polish: must be 0 or more, found {polish}")
+        model = self.model.eval()
+        parts = [polished(model, x, model(x, steps=steps), polish) for x in batch.split(BATCH)]
+        return Scene(model, _joined(parts))
 
 
 def _joined(parts: list) -> object:

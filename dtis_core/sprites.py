@@ -1,4 +1,4 @@
-"""Sprites and backgrounds: the learnable images, the soft clip, the mask noise (Sec. 3.1, C.2)."""
+"""Sprites and backgrounds: learnable images, the soft clip, what makes masks binary (C.2, C.3)."""
 
 import torch
 from jaxtyping import Float
@@ -7,6 +7,7 @@ from torch import Tensor, nn
 APPEARANCE_START = 0.9  # a sprite's constant colour before training
 BACKGROUND_START = 0.5  # a background's, where no mean image is given
 CLIP_SLOPE = 0.01
+LOGITS = 8.0  # of a Concrete mask, between those of 0 and 1: chances of 2 % and 98 %
 
 
 def soft_clip(values: Tensor) -> Tensor:
@@ -77,3 +78,31 @@ def mask_noise(
     """
     draw = torch.rand(count, *size, generator=generator, device=generator.device)
     return (2 * draw - 1) * amplitude
+
+
+def beta_penalty(masks: Tensor) -> Float[Tensor, ""]:
+    """Return the mean of x^2 (1 - x)^2 over mask values x, any shape: the Beta alternative (C.3).
+
+    It is 0 where all are 0 or 1, 1/16 where all are 0.5, and grows beyond both ends.
+    """
+    return (masks * (1 - masks)).square().mean()
+
+
+def logistic_noise(
+    count: int, size: tuple[int, int], generator: torch.Generator
+) -> Float[Tensor, "K H W"]:
+    """Draw log(u) - log(1 - u), u uniform, as `mask_noise` draws: the noise of `concrete_mask`."""
+    draw = torch.rand(count, *size, generator=generator, device=generator.device)
+    return torch.logit(draw, eps=1e-6)
+
+
+def concrete_mask(masks: Tensor, temperature: float, noise: Tensor | None = None) -> Tensor:
+    """Return sigmoid((logit + noise) / temperature), any shape: the Concrete alternative (C.3).
+
+    A mask value's logit is 8 (x - 0.5). With `logistic_noise` and a temperature near 0 the result
+    is 1 with the probability sigmoid(logit), else 0; without noise it is a step at 0.5.
+    """
+    logits = (masks - 0.5) * LOGITS
+    if noise is not None:
+        logits = logits + noise
+    return torch.sigmoid(logits / temperature)

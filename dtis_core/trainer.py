@@ -154,6 +154,11 @@ class Trainer:
                  *model.background_transformations)  # fmt: skip
         return frozenset(n for n in names if self.step >= self.in_steps(joins.get(n, 0)))
 
+    def mask_temperature(self) -> float:
+        """Return Concrete masks' temperature at the present step, by equal factors over the run."""
+        first, last = self.config.model.mask_temperature
+        return first * (last / first) ** (self.step / self.length)
+
     def selection_steps(self) -> int:
         """Return T of the present step: as configured, or 1 up to that in turn."""
         model = self.config.model
@@ -183,7 +188,7 @@ class Trainer:
     def train_step(self) -> float:
         """Do one step and return its loss. Raises DtisError where the loss is not finite."""
         model = self.model.train()
-        model.active = self.active_transformations()
+        model.active, model.temperature = self.active_transformations(), self.mask_temperature()
         self.noise.manual_seed(self.seed * 1_000_003 + self.step)
         noise = model.draw_noise(self.noise)
         for group in self.optimizer.param_groups:

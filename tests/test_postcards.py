@@ -27,7 +27,10 @@ def test_masks_show_the_motif_and_nothing_on_empty_cards(cards):
     # Under its mask a motif differs from the sky and the ground around it.
     inside = cards.masks[~empty] > 0
     images = cards.images[~empty].astype(float)
-    means = [[image[part].mean(axis=0) for part in (m, ~m)] for image, m in zip(images, inside)]
+    means = [
+        [image[part].mean(axis=0) for part in (m, ~m)]
+        for image, m in zip(images, inside, strict=True)
+    ]
     assert np.abs(np.diff(means, axis=1)).mean() > 25
 
 

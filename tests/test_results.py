@@ -1,0 +1,40 @@
+"""Rows of tables from run records, of which some may not be there."""
+
+import shutil
+
+import pytest
+
+from dtis_core.errors import DtisError
+from dtis_core.metrics import summarise
+from dtis_core.results import existing, own_scores, score_cells
+from dtis_core.runs import RunFolder
+from dtis_core.scene import SHIPPED
+
+SEEDS = ("tetrominoes", "tetrominoes-seed1", "tetrominoes-seed2")
+
+
+def test_runs_that_are_not_there_are_left_out_and_the_order_stays():
+    names = [SEEDS[2], "tetrominoes-seed99", SEEDS[0]]
+    assert [folder.path.name for folder in existing(names)] == [SEEDS[2], SEEDS[0]]
+    assert existing(names, SHIPPED / "nowhere") == []
+
+
+def test_cells_are_means_and_deviations_over_the_runs():
+    folders = existing(SEEDS)
+    scores = [own_scores(folder) for folder in folders]
+    cells = score_cells(folders, ("ARI", "mIoU"))
+    for name, cell in cells.items():
+        mean, deviation = summarise([100 * s[name] for s in scores])
+        assert cell == f"{mean:.1f} ± {deviation:.1f}"
+    assert score_cells(folders[:1], ["ARI"]) == {"ARI": f"{100 * scores[0]['ARI']:.1f}"}
+
+
+def test_what_was_not_run_says_so():
+    assert score_cells([], ("ARI", "ARI-FG")) == {"ARI": "not run", "ARI-FG": "not run"}
+
+
+def test_a_run_that_was_not_scored_is_named(tmp_path):
+    copy = RunFolder(shutil.copytree(SHIPPED / SEEDS[0], tmp_path / "copy"))
+    copy.update_manifest(scores={})
+    with pytest.raises(DtisError, match="copy: has no scores on tetrominoes/test"):
+        score_cells([copy], ["ARI"])
