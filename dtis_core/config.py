@@ -53,6 +53,7 @@ class ModelConfig:
     selection: typing.Literal["greedy", "exhaustive"] = "greedy"
     selection_steps: int = 1  # T of Algorithm 1
     inference_steps: int = 1  # T at inference
+    inference_turns: int | None = None  # turns at inference; None: as in training
     polish_steps: int = 0  # gradient steps on a found scene's parameters, at inference
     alternate_steps: bool = False  # train with T = 1, ..., selection_steps in turn
     encoder: typing.Literal["resnet32", "resnet18", "small"] = "resnet32"
@@ -207,7 +208,7 @@ def _check_ranges(config: Config, where: str) -> None:
 
     model, training, data = config.model, config.training, config.data
     for name in ("layers", "sprites", "selection_steps", "inference_steps", "pool", "reach",
-                 "turns", "channels"):  # fmt: skip
+                 "channels"):  # fmt: skip
         need(getattr(model, name) >= 1, f"model.{name}", "at least 1", getattr(model, name))
     for name in ("image_size", "sprite_size"):
         value = getattr(model, name)
@@ -226,9 +227,12 @@ def _check_ranges(config: Config, where: str) -> None:
     need(greedy, "model.selection", "greedy where model.looks is residual", model.selection)
     greedy = model.occlusion != "sought" or model.selection == "greedy"
     need(greedy, "model.selection", "greedy where model.occlusion is sought", model.selection)
-    turnable = model.turns == 1 or "similarity" in model.sprite_transformations
-    need(turnable, "model.turns", "1 without similarity in model.sprite_transformations",
-         model.turns)  # fmt: skip
+    for name in ("turns", "inference_turns"):
+        turns = getattr(model, name)
+        need(turns is None or turns >= 1, f"model.{name}", "at least 1", turns)
+        turnable = turns in (None, 1) or "similarity" in model.sprite_transformations
+        need(turnable, f"model.{name}", "1 without similarity in model.sprite_transformations",
+             turns)  # fmt: skip
     need(training.batch_size >= 1, "training.batch_size", "at least 1", training.batch_size)
     need(training.length > 0, "training.length", "above 0", training.length)
     need(training.reassign_every >= 1, "training.reassign_every", "at least 1",

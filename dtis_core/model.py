@@ -162,8 +162,10 @@ class DTISprites(nn.Module):
     @property
     def turns(self) -> int:
         """How many turns of each sprite are candidates: one until the curriculum turns sprites."""
+        config = self.config
+        turns = config.turns if self.training else config.inference_turns or config.turns
         turning = self.active is None or "similarity" in self.active
-        return self.config.turns if turning else 1
+        return turns if turning else 1
 
     def turned(self, sprite: Float[Tensor, "*lead R"], turn: Int[Tensor, "..."]) -> Tensor:
         """Return sprite parameters, which broadcast, with turns 0..turns - 1 added (..., R)."""

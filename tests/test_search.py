@@ -200,11 +200,21 @@ def test_turns_wait_for_the_curriculum():
     assert model.turns == 4
 
 
+def test_more_turns_at_inference_fit_at_least_as_well():
+    few, images = randomised(CONFIG), torch.rand(6, 3, *SIZE, dtype=torch.float64)
+    more = randomised(replace(CONFIG, inference_turns=16))
+    assert (more.turns, more.train().turns) == (16, 4)
+    with torch.no_grad():
+        errors = [model.eval()(images, steps=1).errors(images) for model in (few, more)]
+    assert errors[1].mean() < errors[0].mean()
+
+
 @pytest.mark.parametrize(
     ("setting", "problem"),
     [
         ("model.selection=exhaustive", "model.selection must be greedy"),
         ("model.sprite_transformations=[]", "model.turns must be 1 without similarity"),
+        ("model.inference_turns=0", "model.inference_turns must be at least 1"),
     ],
 )
 def test_searches_that_cannot_be(setting, problem):
