@@ -1,7 +1,8 @@
 """Run the workbook: each notebook in its own papermill process, its results published if it ends.
 
 notebooks/NN_name.ipynb -> papermill -> staging folder -> figures/          what it drew
-                                                          figures/notebooks/ its executed copy
+                                                          figures/notebooks/ its executed copy,
+                                                          and that as a page for a browser
                                                           figures/logs/      what it printed
 
 A notebook draws into the folder named by `DTIS_FIGURES`: a staging folder of its own, whose files
@@ -28,6 +29,7 @@ from dtis_core.errors import DtisError, suggest
 from dtis_core.files import read_json, write_json, write_text
 from dtis_core.workbook_index import index_html
 from dtis_core.workbook_notebook import ROOT, Notebook, read_notebooks, settle, sha256, versions
+from dtis_core.workbook_page import page_of, tables_of
 
 RESERVED = {"manifest.json", "index.html", "notebooks", "logs"}
 """Names in the output folder that belong to the runner: no notebook may draw over them."""
@@ -197,6 +199,7 @@ class _Run:
         summary = f"{notebook.name}  {seconds:.1f} s"
         try:
             job.check(self.timeout)
+            record["tables"] = tables_of(job.executed)
             record["outputs"] = self._publish(job, earlier)
             unfinished.unlink(missing_ok=True)
             summary += f", {len(record['outputs'])} files"
@@ -224,8 +227,9 @@ class _Run:
                     f"figure '{file}' is also made by {owner if owner != name else 'the runner'}:"
                     " give it another name"
                 )
-        files[f"notebooks/{name}.ipynb"] = job.executed
         settle(job.executed)
+        write_text(job.page, page_of(job.executed))
+        files |= {f"notebooks/{name}.ipynb": job.executed, f"notebooks/{name}.html": job.page}
         outputs = {}
         for file, made in sorted(files.items()):
             target = self.output / file
@@ -254,6 +258,11 @@ class _Job:
     def executed(self) -> Path:
         """The executed copy, which papermill writes anew after every cell."""
         return self.folder / "run.ipynb"
+
+    @property
+    def page(self) -> Path:
+        """The executed copy for a browser."""
+        return self.folder / "run.html"
 
     def is_over(self, timeout: float) -> bool:
         """Whether the process has ended, of itself or because its time ran out."""

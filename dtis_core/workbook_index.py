@@ -18,6 +18,8 @@ pre { white-space: pre-wrap; color: var(--failed); margin: .5rem 0; }
 figure { margin: 0; width: 16rem; } figcaption { font-size: .8rem; overflow-wrap: anywhere; }
 figure img { width: 100%; height: 11rem; object-fit: contain; background: #fff;
   border: 1px solid var(--line); border-radius: 6px; }
+details { margin-top: .5rem; overflow-x: auto; font-size: .85rem; }
+td, th { text-align: left; padding: .15rem .75rem .15rem 0; border-bottom: 1px solid var(--line); }
 """
 
 
@@ -58,12 +60,27 @@ def _section(name: str, record: dict) -> str:
         earlier = "\n(What is shown is from an earlier run.)" if outputs else ""
         error = f"<pre>{escape(record['error'] + earlier)}</pre>"
     figures = "".join(_figure(picture, twins) for picture in pictures)
+    tables = "".join(map(_table, record.get("tables", [])))
+    # The page, where there is one, is what the title leads to.
+    page = PurePosixPath("notebooks") / f"{name}.html"
+    title = _link(page, record["title"]) if page in others else escape(record["title"])
+    links = [link for link in links if f"{name}.html" not in link]
     return f"""<section id="{escape(name)}">
-<h2>{escape(record["title"])}</h2>
+<h2>{title}</h2>
 <p><b class="{record["status"]}">{record["status"]}</b> · profile {escape(record["profile"])} ·
 {record["seconds"]:.1f} s · {" · ".join(links)}</p>
 {error}<div class="pictures">{figures}</div>
-</section>"""
+{tables}</section>"""
+
+
+def _table(table: dict) -> str:
+    """A table behind its title, which opens it."""
+    head, *rows = [[escape(text) for text in row] for row in table["rows"]]
+    lines = "".join(f"<tr><td>{'</td><td>'.join(row)}</td></tr>" for row in rows)
+    return (
+        f"<details><summary>{escape(table['title'])}: {len(rows)} rows</summary>"
+        f"<table><tr><th>{'</th><th>'.join(head)}</th></tr>{lines}</table></details>"
+    )
 
 
 def _figure(picture: PurePosixPath, twins: list[PurePosixPath]) -> str:

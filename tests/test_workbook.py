@@ -29,6 +29,7 @@ fig.savefig(folder / "line.png", metadata={"Software": None})
 (folder / "deep").mkdir()
 (folder / "deep" / "numbers.csv").write_text(f"{rate}")
 print(profile, rate, Path.cwd().name)"""
+TABLE = "from dtis_core import figures\nfigures.table([{'score': 'ARI <1>', 'here': 99.1}])"
 WIDGETS = "import ipywidgets\nipywidgets.interact(lambda x: None, x=ipywidgets.IntSlider(1))"
 
 
@@ -77,7 +78,7 @@ def notebooks(tmp_path_factory):
         write(folder / "01_draws.ipynb", DRAW, WIDGETS, parameters='profile = "quick"\nrate = 1.0'),
         write(folder / "02_fails.ipynb", "total = 1", "total / 0"),
         write(folder / "03_hangs.ipynb", "import time\ntime.sleep(600)"),
-        write(folder / "04_plain.ipynb", "print(2)"),
+        write(folder / "04_plain.ipynb", "print(2)", TABLE),
     ]
 
 
@@ -112,7 +113,8 @@ def test_a_failure_is_explained(output):
 
 def test_the_manifest_lists_exactly_what_was_made(output):
     made = manifest(output)["01_draws"]["outputs"]
-    assert set(made) == {"line.png", "deep/numbers.csv", "notebooks/01_draws.ipynb"}
+    executed = {f"notebooks/01_draws.{kind}" for kind in ("ipynb", "html")}
+    assert set(made) == {"line.png", "deep/numbers.csv"} | executed
     everything = [r["outputs"] for r in manifest(output).values()]
     assert {file: sha for outputs in everything for file, sha in outputs.items()} == files(output)
 
@@ -137,7 +139,22 @@ def test_the_index_links_what_exists_and_nothing_outside(output):
     links = {part.split('"')[0] for part in page.replace('src="', 'href="').split('href="')[1:]}
     assert {"line.png", "notebooks/01_draws.ipynb", "logs/02_fails.txt", "manifest.json"} <= links
     assert all((output / link).is_file() for link in links)
-    assert "division by zero" in page and "Title of 04_plain" in page
+    assert "division by zero" in page
+    assert '<h2><a href="notebooks/04_plain.html">Title of 04_plain</a></h2>' in page
+
+
+def test_tables_are_kept_as_data_and_shown_in_the_index(output):
+    table = {"title": "Title of 04_plain", "rows": [["score", "here"], ["ARI <1>", "99.1"]]}
+    assert manifest(output)["04_plain"]["tables"] == [table]
+    assert manifest(output)["01_draws"]["tables"] == []
+    page = (output / "index.html").read_text()
+    assert "<td>ARI &lt;1&gt;</td><td>99.1</td>" in page
+
+
+def test_executed_notebooks_are_pages_that_show_pictures_without_a_kernel(output):
+    page = (output / "notebooks" / "01_draws.html").read_text()
+    assert "quick 1e-05 notebooks" in page and "data:image/png;base64" in page
+    assert "widget-view+json" not in page and "require.min.js" not in page
 
 
 def test_a_second_run_skips_and_one_made_again_has_equal_bytes(notebooks, output, capsys):
@@ -180,7 +197,8 @@ def test_a_figure_that_is_no_longer_made_is_removed(tmp_path):
     assert run_workbook([book], output=tmp_path / "figures") == 0
     write(book, draw + "(folder / 'new.png').write_text('1')")
     assert run_workbook([book], output=tmp_path / "figures") == 0
-    assert set(files(tmp_path / "figures")) == {"new.png", "notebooks/01_draws.ipynb"}
+    kept = {"new.png", "notebooks/01_draws.html", "notebooks/01_draws.ipynb"}
+    assert set(files(tmp_path / "figures")) == kept
 
 
 def test_two_notebooks_cannot_make_one_file(tmp_path):
@@ -214,7 +232,8 @@ def test_an_interrupt_stops_the_kernels_and_leaves_nothing_half_written(tmp_path
     assert {name: r["status"] for name, r in manifest(tmp_path / "figures").items()} == {
         "01_plain": "ok"
     }
-    assert set(files(tmp_path / "figures")) == {"notebooks/01_plain.ipynb"}
+    kept = {"notebooks/01_plain.html", "notebooks/01_plain.ipynb"}
+    assert set(files(tmp_path / "figures")) == kept
     wait_until(lambda: not is_alive(int(pid.read_text())))
 
 

@@ -1,0 +1,41 @@
+"""Executed notebooks as pages for a browser, and the tables in them as data."""
+
+import re
+from pathlib import Path
+
+import nbformat
+from nbconvert import HTMLExporter
+from traitlets.config import Config
+
+SHOWN = ("text/html", "text/markdown", "image/svg+xml", "image/png", "image/gif", "text/plain")
+"""Kinds of output, best first: pictures instead of widgets, which need a kernel."""
+
+
+def page_of(executed: Path) -> str:
+    """Return an executed notebook as one HTML page, its pictures inside.
+
+    Only formulas are set by a script from the network; without it they read as TeX.
+    """
+    config = Config({"NbConvertBase": {"display_data_priority": list(SHOWN)}})
+    exporter = HTMLExporter(config, require_js_url="", jquery_url="", mermaid_js_url="")
+    book = nbformat.read(executed, as_version=4)
+    book.metadata.pop("widgets", None)  # else the page would fetch scripts for them
+    return exporter.from_notebook_node(book)[0]
+
+
+def tables_of(executed: Path) -> list[dict]:
+    """Return the tables that an executed notebook made, each with the heading above it.
+
+    As `{"title": str, "rows": [[str, ...], ...]}`, the first row the columns' names.
+    """
+    heading, tables = "", []
+    for cell in nbformat.read(executed, as_version=4).cells:
+        if cell.cell_type == "markdown":
+            titles = re.findall(r"^##* (.+)$", cell.source, re.MULTILINE)
+            heading = titles[-1] if titles else heading
+        for output in cell.get("outputs", []):
+            lines = output.get("data", {}).get("text/markdown", "").splitlines()
+            if len(lines) > 2 and lines[0].startswith("| "):
+                rows = [[text.strip() for text in line.strip("|").split("|")] for line in lines]
+                tables.append({"title": heading, "rows": [rows[0], *rows[2:]]})
+    return tables
