@@ -328,6 +328,7 @@ def test_a_tick_is_fast(page, editor, capsys):
     page.evaluate(TICKS, [*elements, 10])
     times = sorted(page.evaluate(TICKS, [*elements, 60]))
     image.evaluate("image => { window.loads = 0; image.onload = () => window.loads++; }")
+    handle.scroll_into_view_if_needed()
     box = handle.bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x, y)
