@@ -82,7 +82,7 @@ def bench_preset(preset: str, seconds: float, device: str) -> dict:
     Step and encoder alternate for `seconds`; the oracle is slow and runs twice, the first time to
     warm up.
     """
-    config = load_preset(preset)
+    config = load_preset(preset).override(["training.coarse_until=0"])  # steps of the full size
     count = min(config.data.count or 2048, 2048)
     data = datasets.load_for(config, config.data.train_split, count)
     trainer = Trainer(config, data.images, seed=0, device=device)

@@ -166,7 +166,7 @@ def nmi(true: Labels, predicted: Labels) -> float:
 def segmentation_accuracy(
     true: Shaped[np.ndarray, "..."], predicted: Shaped[np.ndarray, "..."]
 ) -> float:
-    """Return the share of pixels rightly called foreground (non-zero) or background (section 4.3).
+    """Return the share of pixels rightly called foreground (non-zero) or background (Sec. 4.2.2).
 
     Both are (N, H, W) integer or Boolean masks. All images have one size, so this is also the
     mean over images.

@@ -1,4 +1,4 @@
-"""Any folder of images, with masks and categories where it has them (Sec. 4.3, web images).
+"""Any folder of images, with masks and categories where it has them (Sec. 4.2.3, web images).
 
 The images are in the folder itself or in its `images/`. `masks/` may hold a mask of the same name
 for each, with one integer per pixel: 0 is background. `scenes.json` may list what they show:

@@ -1,4 +1,4 @@
-"""Postcards: generated photographs for want of a web collection (Sec. 4.3), one motif on each.
+"""Postcards: generated photographs for want of a web collection (Sec. 4.2.3), one motif on each.
 
 A card is a landscape of soft colours with at most one of six motifs, in two tones of its own, large
 or small, a little turned and not quite in the middle; a fifth of the cards shows none, for web
