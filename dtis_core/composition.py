@@ -86,6 +86,11 @@ def rest_of_scene_at_ends(
     return [(P, others[:, :below].sum(dim=1), seen), (P, P, torch.ones_like(seen))]
 
 
+def squared_errors(images: Image, composites: Image) -> Float[Tensor, "B"]:
+    """Return each image's squared error of Eq. (5), averaged over pixels and channels."""
+    return (images - composites).square().flatten(1).mean(dim=1)
+
+
 def ordered_occlusion(batch: int, layers: int, like: Tensor) -> Occlusion:
     """Return the matrix of Eq. (2) for layers in depth order: 1 where j > l. Shape (B, L, L)."""
     matrix = torch.ones(layers, layers, dtype=like.dtype, device=like.device).tril(-1)

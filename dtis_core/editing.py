@@ -21,7 +21,6 @@ from dtis_core.errors import DtisError, suggest
 from dtis_core.manipulation import Change, apply_change, check_values, gains
 from dtis_core.scene import Scene, copied_in_front, occlusion_of
 
-FORMAT = "dtis scene 1"
 MOST = 24  # objects in a scene, copies and removed ones among them
 KEPT = MOST + 8  # objects as rendered, per image: all of a scene, and those of last ticks
 STEPS = 200  # edits that can be undone

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from dtis_core import metrics
+from dtis_core.composition import squared_errors
 from dtis_core.datasets import SceneDataset
 from dtis_core.errors import DtisError
 from dtis_core.scene import Run, Scene
@@ -30,7 +31,7 @@ def evaluate(run: Run, data: SceneDataset, steps: int | None = None) -> dict:
         part = data.subset(slice(start, start + CHUNK))
         scene = run.decompose(part.images, steps)
         images = torch.from_numpy(part.images).permute(0, 3, 1, 2).float() / 255  # (B, C, H, W)
-        error = (images - scene.reconstruction.cpu()).square().flatten(1).mean(dim=1)
+        error = squared_errors(images, scene.reconstruction.cpu())
         squared += float(error.double().sum())
         used |= set(scene.sprite_index.unique().tolist())
         parts.append(predicted_labels(scene, images, scored))

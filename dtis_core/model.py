@@ -17,6 +17,7 @@ from dtis_core.composition import (
     occlusion_from_logits,
     ordered_occlusion,
     put_background_below,
+    squared_errors,
 )
 from dtis_core.config import ModelConfig
 from dtis_core.errors import DtisError
@@ -51,7 +52,7 @@ class Decomposition:
 
     def errors(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B"]:
         """Return each image's squared error, averaged over pixels and channels."""
-        return (images - self.reconstruction).square().flatten(1).mean(dim=1)
+        return squared_errors(images, self.reconstruction)
 
 
 class DTISprites(nn.Module):
@@ -194,10 +195,8 @@ class DTISprites(nn.Module):
         canvas = self.transform(canvases.unsqueeze(2), layer, sprite.unsqueeze(2))
         if noise is not None:
             noise = torch.einsum("blk,khw->blhw", one_hot, noise).unsqueeze(2)
-        alphas = self._mask(canvas, noise)[:, :, 0]
-        if self.config.mask_binarity == "concrete":  # what is empty stays so: sigmoids are not 0
-            alphas = alphas * (chosen > 0)[:, :, None, None, None]
-        return alphas, canvas.colour[:, :, 0]
+        there = (chosen > 0)[:, :, None, None, None]  # (B, L, 1, 1, 1)
+        return self._mask(canvas, noise)[:, :, 0] * there, canvas.colour[:, :, 0]
 
     def background_colours(self, parameters: Float[Tensor, "B N S"]) -> Float[Tensor, "B N C H W"]:
         """Render all backgrounds; beyond their border they repeat it."""

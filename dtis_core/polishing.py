@@ -13,9 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dtis_core.composition import compose
+from dtis_core.composition import rest_of_scene, squared_errors
 from dtis_core.model import Decomposition, DTISprites
-from dtis_core.predictor import Prediction
 
 RATE = 0.02  # Adam's first step; parameters are radians, logarithms of scales, half image sides
 PARTS = ("layer", "sprite", "background")
@@ -41,7 +40,6 @@ def improved(
     images: Float[Tensor, "B C H W"],
     scene: Decomposition,
     steps: int,
-    noise: Float[Tensor, "K H W"] | None = None,
 ) -> Decomposition:
     """Return the scene with parameters that lower its error, its selection as it is.
 
@@ -55,28 +53,24 @@ def improved(
     with torch.enable_grad():
         for step in range(steps):
             adam.param_groups[0]["lr"] = RATE * (1 + math.cos(math.pi * step / steps)) / 2
-            error = _rendered(model, scene, moved, noise).errors(images).sum()
+            error = _rendered(model, scene, moved).errors(images).sum()
             gradients = torch.autograd.grad(error, list(moved.values()))
             for part, gradient in zip(moved.values(), gradients, strict=True):
                 part.grad = gradient
             adam.step()
     with torch.no_grad():
-        before = _rendered(model, scene, found, noise).errors(images)
-        after = _rendered(model, scene, moved, noise).errors(images)
-        better = after < before  # (B,)
+        after = _rendered(model, scene, moved).errors(images)
+        better = after < scene.errors(images)  # (B,)
         kept = {
             name: torch.where(better.view(-1, *[1] * (part.dim() - 1)), moved[name], part)
             for name, part in found.items()
         }  # (B, ...)
-        return _rendered(model, scene, kept, noise)
+        return _rendered(model, scene, kept)
 
 
-def _rendered(
-    model: DTISprites, scene: Decomposition, parts: dict[str, Tensor], noise: Tensor | None
-) -> Decomposition:
+def _rendered(model: DTISprites, scene: Decomposition, parts: dict[str, Tensor]) -> Decomposition:
     """Render the scene's selection from other parameters."""
-    prediction: Prediction = replace(scene.prediction, **parts)
-    return model.render(prediction, scene.selection, noise)
+    return model.render(replace(scene.prediction, **parts), scene.selection)
 
 
 @torch.no_grad()
@@ -95,11 +89,9 @@ def without_idle_layers(
     for _ in range(L):
         objectives = []
         for layer in range(L):
-            fewer = alphas.clone()
-            fewer[:, below + layer] = 0
-            composite = compose(fewer, scene.colours, occlusion)
-            errors = (images - composite).square().flatten(1).mean(dim=1)
-            objective = errors + penalty * ((sprites > 0).sum(dim=1) - 1)
+            without = rest_of_scene(alphas, scene.colours, occlusion, below + layer)[0]
+            used = (sprites > 0).sum(dim=1) - 1
+            objective = squared_errors(images, without) + penalty * used
             objectives.append(torch.where(sprites[:, layer] > 0, objective, torch.inf))
         best, layer = torch.stack(objectives, dim=1).min(dim=1)
         goes = best < present

@@ -11,7 +11,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from dtis_core.composition import compose, moved_to, rest_of_scene, rest_of_scene_at_ends
+from dtis_core.composition import (
+    compose,
+    moved_to,
+    rest_of_scene,
+    rest_of_scene_at_ends,
+    squared_errors,
+)
 
 Candidates = tuple[Float[Tensor, "B N 1 H W"], Float[Tensor, "B N C H W"]]
 """Alphas and colours that each sprite, in each turn, would give a layer: N = K * turns."""
@@ -103,13 +109,13 @@ class _Choice:
         for depth in range(self.sprites.shape[1]):
             moved = moved_to(self.occlusion, self.below + layer, depth, self.below)
             composite = compose(self.alphas, self.colours, moved)
-            errors.append((self.images - composite).square().flatten(1).mean(dim=1))
+            errors.append(squared_errors(self.images, composite))
         return torch.stack(errors, dim=1).argmin(dim=1)
 
     def loss(self, penalty: float) -> Float[Tensor, "B"]:
         """Return the objective of Eq. (5) for each image."""
         composite = compose(self.alphas, self.colours, self.occlusion)
-        errors = (self.images - composite).square().flatten(1).mean(dim=1)
+        errors = squared_errors(self.images, composite)
         return errors + penalty * (self.sprites > 0).sum(dim=1)
 
     def _parts(self) -> tuple[Tensor, ...]:
@@ -182,7 +188,7 @@ def greedy_selection(
                 other = errors.scatter(1, k[:, None], torch.inf).amin(dim=1)
                 there = torch.ones_like(k)
                 if empty:
-                    without = (images - rests[0][0]).square().flatten(1).mean(dim=1)
+                    without = squared_errors(images, rests[0][0])
                     there, other = (best < without).long(), torch.minimum(other, without)
                 turn = turn[choice.image, k]
                 choice.sprites[:, layer], choice.turn[:, layer] = (k + 1) * there, turn
@@ -230,7 +236,7 @@ def exhaustive_selection(
             choice.put(layer, (alphas[:, layer], colours[:, layer]), there * (n - 1), there)
         choice.empty([L - 1])
         rest = choice.rests(L - 1, ends=False)[0]
-        without = (images - rest[0]).square().flatten(1).mean(dim=1)
+        without = squared_errors(images, rest[0])
         errors = candidate_errors(images, rest, last) + penalty
         errors = torch.cat([without[:, None] if empty else errors[:, :0], errors], dim=1)
         loss, n = (errors + penalty * sum(n > 0 for n in others)).min(dim=1)

@@ -50,7 +50,8 @@ def _section(name: str, record: dict) -> str:
     outputs = [PurePosixPath(file) for file in record["outputs"]]
     pictures = [file for file in outputs if file.suffix in PICTURES]
     # The same figure in another format hangs below its picture, the rest below the title.
-    others = [file for file in outputs if file not in pictures]
+    page = PurePosixPath("notebooks") / f"{name}.html"
+    others = [file for file in outputs if file not in pictures and file != page]
     shown = {file.with_suffix("") for file in pictures}
     twins = [file for file in others if file.with_suffix("") in shown]
     links = [_link(file, file.name) for file in others if file not in twins]
@@ -61,10 +62,7 @@ def _section(name: str, record: dict) -> str:
         error = f"<pre>{escape(record['error'] + earlier)}</pre>"
     figures = "".join(_figure(picture, twins) for picture in pictures)
     tables = "".join(map(_table, record.get("tables", [])))
-    # The page, where there is one, is what the title leads to.
-    page = PurePosixPath("notebooks") / f"{name}.html"
-    title = _link(page, record["title"]) if page in others else escape(record["title"])
-    links = [link for link in links if f"{name}.html" not in link]
+    title = _link(page, record["title"]) if page in outputs else escape(record["title"])
     return f"""<section id="{escape(name)}">
 <h2>{title}</h2>
 <p><b class="{record["status"]}">{record["status"]}</b> · profile {escape(record["profile"])} ·

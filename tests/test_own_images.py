@@ -1,12 +1,14 @@
 """Settings for anyone's own images, cut schedules, and sprites as files."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from dtis_core import datasets
-from dtis_core.config import load_preset
+from dtis_core.config import TrainingConfig, load_preset
 from dtis_core.errors import DtisError
 from dtis_core.model import DTISprites
 from dtis_core.own_images import MOMENTS, scaled, settings_for
@@ -52,6 +54,18 @@ def test_a_scaled_schedule_keeps_its_proportions():
     assert short.model == config.model and short.data == config.data
     assert scaled(load_preset("weizmann/paper"), 150).training.decay_at == [140]
     assert scaled(config, 7000) == config
+
+
+def test_every_setting_of_the_schedule_is_known_to_be_a_moment_or_not():
+    """A field added to TrainingConfig must be scaled, or named here."""
+    scaled_apart = {"length", "curriculum", "decay_at"}
+    no_moments = {
+        "unit", "batch_size", "network_rate", "appearance_rate", "mask_rate", "weight_decay",
+        "second_moment", "appearance_late_rate", "decay_sprites", "reassign_below",
+        "reassign_every", "extra_sprites",
+    }  # fmt: skip
+    names = {field.name for field in fields(TrainingConfig)}
+    assert names == {*MOMENTS} | scaled_apart | no_moments
 
 
 @pytest.mark.parametrize("objects", [1, 3])

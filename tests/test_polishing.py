@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dtis_core.config import ModelConfig, load_preset
+from dtis_core.config import load_preset
 from dtis_core.errors import DtisError
 from dtis_core.model import DTISprites
 from dtis_core.polishing import improved, polished, without_idle_layers
@@ -13,23 +13,11 @@ from dtis_core.runs import RunFolder
 from dtis_core.scene import Run
 
 SIZE = (20, 20)
-CONFIG = ModelConfig(
-    image_size=SIZE,
-    layers=3,
-    sprites=3,
-    sprite_size=(12, 12),
-    mask_sigma=3.0,
-    layer_transformations=["tint", "placement"],
-    sprite_transformations=["similarity"],
-    backgrounds=1,
-    background_transformations=["colour"],
-    empty_sprite=True,
-    occlusion="sought",
-    penalty=1e-4,
-    encoder="small",
-    head="attention",
-    looks="residual",
-)
+SMALL = [
+    "model.image_size=[20, 20]", "model.sprite_size=[12, 12]", "model.mask_sigma=3",
+    "model.layers=3", "model.turns=1", "model.inference_turns=null",
+]  # fmt: skip
+CONFIG = load_preset("multi-dsprites").override(SMALL).model
 
 
 @pytest.fixture
