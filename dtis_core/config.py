@@ -36,6 +36,7 @@ class ModelConfig:
     sprites: int  # K
     sprite_size: tuple[int, int]
     mask_sigma: float  # pixels; deviation of the Gaussian that masks start from
+    sprite_colour: float = 0.9  # all channels' start, in [0, 1]
     layer_transformations: list[str] = field(default_factory=list)  # T^lay, shared in a layer
     sprite_transformations: list[str] = field(default_factory=list)  # T^spr, one per sprite
     background_transformations: list[str] = field(default_factory=list)  # T^bkg
@@ -86,7 +87,8 @@ class TrainingConfig:
     reassign_below: float = 20  # percent / K of layers; sprites used less restart
     reassign_every: int = 50  # steps
     reassign_until: float | None = None  # None: to the end
-    coarse_until: float = 0  # until then, images and sprites of half the size
+    coarse_until: float = 0  # until then, images and sprites of half the size,
+    quarter_until: float = 0  # and until then, of a quarter
     extra_sprites: int = 0  # more than model.sprites at first; the least needed are given up
     retire_from: float = 0  # one after the other between these two
     retire_until: float = 0
@@ -233,6 +235,7 @@ def _check_ranges(config: Config, where: str) -> None:
         turnable = turns in (None, 1) or "similarity" in model.sprite_transformations
         need(turnable, f"model.{name}", "1 without similarity in model.sprite_transformations",
              turns)  # fmt: skip
+    need(0 <= model.sprite_colour <= 1, "model.sprite_colour", "in [0, 1]", model.sprite_colour)
     need(training.batch_size >= 1, "training.batch_size", "at least 1", training.batch_size)
     need(training.length > 0, "training.length", "above 0", training.length)
     need(training.reassign_every >= 1, "training.reassign_every", "at least 1",
@@ -240,13 +243,16 @@ def _check_ranges(config: Config, where: str) -> None:
     for name in ("network_rate", "appearance_rate", "mask_rate"):
         need(getattr(training, name) > 0, f"training.{name}", "above 0", getattr(training, name))
     for name in ("weight_decay", "warm_up", "frozen", "reassign_below", "appearance_late",
-                 "extra_sprites", "retire_from", "coarse_until"):  # fmt: skip
+                 "extra_sprites", "retire_from", "coarse_until", "quarter_until"):  # fmt: skip
         need(getattr(training, name) >= 0, f"training.{name}", "0 or more", getattr(training, name))
-    if training.coarse_until:
-        sides = (*model.image_size, *model.sprite_size)
-        even = all(side % 2 == 0 for side in sides)
-        need(even, "training.coarse_until", "0 where an image or sprite size is odd",
-             training.coarse_until)  # fmt: skip
+    sides = (*model.image_size, *model.sprite_size)
+    for name, part in (("coarse_until", 2), ("quarter_until", 4)):
+        until = getattr(training, name)
+        divisible = all(side % part == 0 for side in sides)
+        need(not until or divisible, f"training.{name}",
+             f"0 where an image or sprite side is not a multiple of {part}", until)  # fmt: skip
+    need(training.quarter_until <= training.coarse_until, "training.quarter_until",
+         "at most training.coarse_until", training.quarter_until)  # fmt: skip
     if training.extra_sprites:
         need(model.selection == "greedy", "model.selection", "greedy where there are extra sprites",
              model.selection)  # fmt: skip

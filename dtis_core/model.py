@@ -63,8 +63,10 @@ class DTISprites(nn.Module):
         super().__init__()
         self.config = config
         C, size, sprite_size = config.channels, config.image_size, config.sprite_size
-        opaque = config.opaque_sprites
-        self.sprites = Sprites(config.sprites, C, sprite_size, config.mask_sigma, opaque)
+        self.sprites = Sprites(
+            config.sprites, C, sprite_size, config.mask_sigma,
+            config.opaque_sprites, config.sprite_colour,
+        )  # fmt: skip
         self.backgrounds = Backgrounds(config.backgrounds, C, size)
         layer = Sequence(config.layer_transformations, C, size)
         # Whichever spatial module comes last carries the sprite from its own frame to the image.

@@ -1,4 +1,4 @@
-"""From coarse to fine: a model learned on images of half the size goes on at full size.
+"""From coarse to fine: a model learned on smaller images goes on at twice their size.
 
 Positions, scales and warps are in units of the image, so the networks stay as they are; only what
 is made of pixels, sprites and backgrounds, is enlarged.
@@ -14,14 +14,14 @@ from dtis_core.config import ModelConfig
 from dtis_core.model import DTISprites
 
 
-def at_half_size(model: ModelConfig) -> ModelConfig:
-    """Return the settings of the same model for images of half the size."""
-    (H, W), (h, w) = model.image_size, model.sprite_size
+def halved(model: ModelConfig, times: int = 1) -> ModelConfig:
+    """Return the settings of the same model for images halved so many times."""
+    (H, W), (h, w), part = model.image_size, model.sprite_size, 2**times
     return replace(
         model,
-        image_size=(H // 2, W // 2),
-        sprite_size=(h // 2, w // 2),
-        mask_sigma=model.mask_sigma / 2,
+        image_size=(H // part, W // part),
+        sprite_size=(h // part, w // part),
+        mask_sigma=model.mask_sigma / part,
     )
 
 
@@ -35,7 +35,7 @@ def fitted(values: Tensor, like: Tensor) -> Tensor:
 
 @torch.no_grad()
 def refined(coarse: DTISprites, fine: DTISprites) -> DTISprites:
-    """Give a model of full size the weights of one of half the size, images enlarged."""
+    """Give a model the weights of one for smaller images, sprites and backgrounds enlarged."""
     weights = coarse.state_dict()
     for name, values in fine.state_dict().items():
         values.copy_(fitted(weights[name], values))

@@ -4,7 +4,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-APPEARANCE_START = 0.9  # a sprite's constant colour before training
 BACKGROUND_START = 0.5  # a background's, where no mean image is given
 CLIP_SLOPE = 0.01
 LOGITS = 8.0  # of a Concrete mask, between those of 0 and 1: chances of 2 % and 98 %
@@ -34,10 +33,16 @@ class Sprites(nn.Module):
     """
 
     def __init__(
-        self, count: int, channels: int, size: tuple[int, int], sigma: float, opaque: bool = False
+        self,
+        count: int,
+        channels: int,
+        size: tuple[int, int],
+        sigma: float,
+        opaque: bool = False,
+        colour: float = 0.9,
     ):
         super().__init__()
-        start = torch.full((count, channels, *size), APPEARANCE_START)
+        start = torch.full((count, channels, *size), colour)
         self.appearances = nn.Parameter(start)
         masks = torch.ones(1, *size) if opaque else gaussian_mask(*size, sigma)
         self.masks = nn.Parameter(masks.repeat(count, 1, 1, 1), requires_grad=not opaque)

@@ -19,7 +19,7 @@ from dtis_core.errors import DtisError
 from dtis_core.files import load_weights
 from dtis_core.model import Decomposition, DTISprites
 from dtis_core.reassignment import keep_only, reassign
-from dtis_core.refinement import at_half_size, fitted, refined
+from dtis_core.refinement import fitted, halved, refined
 
 VISIBLE = 0.1  # transparency that a layer must reach somewhere
 COUNTS = ("usage", "need", "share", "counters", "invisible")  # a checkpoint's other tensors
@@ -51,23 +51,24 @@ class Trainer:
         self.hidden = 0  # layers in use that showed nothing, since the last count
 
     @property
-    def coarse(self) -> bool:
-        """Whether images and sprites have half their size at the present step."""
-        return self.step < self.in_steps(self.config.training.coarse_until)
+    def halvings(self) -> int:
+        """How many times images and sprites are halved at the present step."""
+        training = self.config.training
+        ends = training.coarse_until, training.quarter_until
+        return sum(self.step < self.in_steps(end) for end in ends)
 
     def _scaled(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C h w"]:
         """Return images at the size of the present step."""
-        return F.avg_pool2d(images, 2) if self.coarse else images
+        return F.avg_pool2d(images, 2**self.halvings)
 
     def _build_model(self) -> DTISprites:
         """Return a new model for the present step's number of sprites and size of images."""
         model = replace(self.config.model, sprites=self.sprites)
-        if not self.coarse:
-            return DTISprites(model).to(self.device)
-        return DTISprites(at_half_size(model), encoder_size=model.image_size).to(self.device)
+        small = halved(model, self.halvings)
+        return DTISprites(small, encoder_size=model.image_size).to(self.device)
 
     def _refine(self) -> None:
-        """Go on at full size: with the same networks, enlarged sprites, backgrounds and moments."""
+        """Go on at the present size: same networks; sprites, backgrounds and moments enlarged."""
         former = dict(self.model.named_parameters()), self.optimizer.state
         self.model = refined(self.model, self._build_model())
         self.optimizer = self._build_optimizer()
@@ -80,7 +81,7 @@ class Trainer:
 
     def model_for_use(self) -> DTISprites:
         """Return the model at full size, whatever the present step's."""
-        if not self.coarse:
+        if not self.halvings:
             return self.model
         return refined(self.model, DTISprites(replace(self.config.model, sprites=self.sprites)))
 
@@ -206,9 +207,9 @@ class Trainer:
         self._count(scene)
         if (self.step + 1) % self.config.training.reassign_every == 0:
             self._reassign_and_retire()
-        coarse = self.coarse
+        halvings = self.halvings
         self.step += 1
-        if coarse and not self.coarse:
+        if self.halvings < halvings:
             self._refine()
         return value
 

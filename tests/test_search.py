@@ -21,7 +21,7 @@ from dtis_core.config import ModelConfig, load_preset
 from dtis_core.errors import DtisError
 from dtis_core.model import DTISprites
 from dtis_core.reassignment import keep_only
-from dtis_core.refinement import at_half_size, refined
+from dtis_core.refinement import halved, refined
 from dtis_core.selection import _Choice, greedy_selection
 from dtis_core.trainer import Trainer
 from dtis_core.training import train
@@ -299,7 +299,7 @@ COARSE = ["training.extra_sprites=0", "training.retire_until=0", "training.coars
 def test_an_enlarged_model_shows_the_same_scene():
     """Smooth sprites, so that half the pixels say nearly as much."""
     config = replace(CONFIG, image_size=(64, 64), sprite_size=(24, 24), mask_sigma=6.0)
-    coarse = DTISprites(at_half_size(config), encoder_size=(64, 64)).eval()
+    coarse = DTISprites(halved(config), encoder_size=(64, 64)).eval()
     torch.manual_seed(0)
     for parameter in (*coarse.predictor.parameters(),):
         parameter.data.add_(torch.randn_like(parameter) * 0.02)
@@ -337,6 +337,26 @@ def test_a_coarse_run_resumes_to_the_same_weights(tmp_path, stop):
         assert torch.equal(one, other)
 
 
+def test_a_run_that_starts_at_a_quarter_of_the_size_grows_twice_and_resumes_alike(tmp_path):
+    quarter = [*COARSE, "training.quarter_until=3"]
+    run = Trainer(digits(*quarter), random_images(40), 0)
+    sides = []
+    for _ in range(6):
+        sides.append((run.batch().shape[-1], run.model.sprites.masks.shape[-1]))
+        run.train_step()
+    assert sides == [(4, 4)] * 3 + [(8, 8)] * 2 + [(16, 16)]
+    whole = train(digits(*quarter), tmp_path / "whole", quiet=True)
+    for stop in (2, 4):
+        train(digits(*quarter), tmp_path / "parts", quiet=True, max_steps=stop, resume=stop > 2)
+    parts = train(digits(*quarter), tmp_path / "parts", quiet=True, resume=True)
+    for one, other in zip(whole.model().parameters(), parts.model().parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
 def test_coarse_training_needs_even_sizes():
     with pytest.raises(DtisError, match="training.coarse_until"):
         digits("training.coarse_until=3", "model.sprite_size=[15, 15]")
+    with pytest.raises(DtisError, match="training.quarter_until.*multiple of 4"):
+        digits(*COARSE, "training.quarter_until=3", "model.sprite_size=[14, 14]")
+    with pytest.raises(DtisError, match="training.quarter_until.*at most training.coarse_until"):
+        digits(*COARSE, "training.quarter_until=7")
