@@ -3,7 +3,17 @@
 `import dtis_core as dtis`, then `dtis.load("tetrominoes").decompose(images)`.
 """
 
-from dtis_core.errors import DtisError
-from dtis_core.scene import Run, Scene, load
+from importlib import import_module
 
 __all__ = ["DtisError", "Run", "Scene", "load"]
+
+
+def __getattr__(name: str) -> object:
+    """Import what is asked for: not everyone who reads a part of the package needs PyTorch."""
+    if name not in __all__:
+        raise AttributeError(f"module 'dtis_core' has no attribute '{name}'")
+    return getattr(import_module(f"dtis_core.{'errors' if name == 'DtisError' else 'scene'}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -4,6 +4,7 @@ The scene itself is an `EditedScene`; here are its controls. Each picture is an 
 own that gets the bytes of a PNG of the image's true size, and the browser enlarges it.
 """
 
+import asyncio
 import html
 import time
 from base64 import b64encode
@@ -24,6 +25,7 @@ from dtis_core.editor_view import (
     gallery,
     make_controls,
     picture_of,
+    row,
     with_points,
 )
 from dtis_core.errors import DtisError
@@ -32,9 +34,10 @@ from dtis_core.files import replacing, write_text
 from dtis_core.manipulation import abilities
 from dtis_core.scene import Run, Scene
 from dtis_core.scene_json import from_json, image_fingerprint, to_json
-from dtis_core.widgets import as_bytes, captioned, png_bytes
+from dtis_core.widgets import as_bytes, captioned, is_live, png_bytes
 
 PAUSE = 1.0  # seconds; later ticks of the same slider are another step to undo
+LULL = 0.15  # seconds without a tick, after which all that is beside the picture follows it
 
 
 class SceneEditor(widgets.VBox):
@@ -57,6 +60,7 @@ class SceneEditor(widgets.VBox):
         self.able = abilities(run.model)
         self.held = False  # while controls follow the scene instead of leading it
         self.burst, self.last_tick = 0, 0.0
+        self.live, self.later = is_live(), None
         self.controls = make_controls(self.able, len(self.inputs), run.config.model.sprites)
         self.buttons = {
             "Undo": (self.undo, "undo", "Take back the last edit of this image"),
@@ -87,7 +91,14 @@ class SceneEditor(widgets.VBox):
             )
         }  # fmt: skip
         self.pictures["object"].add_class("dtis-clear")
-        super().__init__(self._arranged(run))
+        buttons, code = list(self.buttons.values()), [self.code, widgets.HTML(COPY)]
+        pictures = [widgets.VBox([widgets.Label(n), p]) for n, p in self.pictures.items()]
+        left = widgets.VBox([pictures[0], row(*pictures[1:])])
+        files = [row(*buttons[:4]), self.file, row(*buttons[4:]), self.message]
+        right = widgets.VBox([*self.controls.values(), *files], layout={"max_width": "100%"})
+        sprites = widgets.HTML(gallery(as_bytes(channels_last(run.sprites.cpu()))))
+        # In the order of the tab key.
+        super().__init__([row(left, right), sprites, *code, widgets.HTML(STYLE + NAMES)])
         self.add_class("dtis-editor")
         self._show()
         for name, control in self.controls.items():
@@ -109,32 +120,6 @@ class SceneEditor(widgets.VBox):
         )
         button.on_click(click)
         return button
-
-    def _arranged(self, run: Run) -> list[widgets.Widget]:
-        """Return the children: pictures, beside them the controls, in the order of the tab key."""
-
-        def titled(name: str) -> widgets.VBox:
-            return widgets.VBox([widgets.Label(name), self.pictures[name]])
-
-        def row(*children: widgets.Widget) -> widgets.HBox:
-            return widgets.HBox(children, layout={"flex_flow": "row wrap", "grid_gap": "0 6px"})
-
-        buttons = list(self.buttons.values())
-        small = row(*(titled(name) for name in ("image", "reconstruction", "object")))
-        left = widgets.VBox([titled("edited"), small])
-        right = widgets.VBox(
-            [
-                *self.controls.values(),
-                row(*buttons[:4]),
-                self.file,
-                row(*buttons[4:]),
-                self.message,
-            ],
-            layout={"max_width": "100%"},
-        )
-        sprites = widgets.HTML(gallery(as_bytes(channels_last(run.sprites.cpu()))))
-        code = [self.code, widgets.HTML(COPY)]
-        return [row(left, right), sprites, *code, widgets.HTML(STYLE + NAMES)]
 
     # What the user has chosen
 
@@ -162,6 +147,11 @@ class SceneEditor(widgets.VBox):
     def scene(self) -> Scene:
         """The shown image's scene, edited by `Scene`'s own methods."""
         return self.present.scene()
+
+    @property
+    def python(self) -> str:
+        """The Python that makes the scene."""
+        return self.present.python(self.image)
 
     # Edits
 
@@ -327,14 +317,27 @@ class SceneEditor(widgets.VBox):
             menu.value = chosen
 
     def _draw(self) -> None:
-        """Draw what an edit changes: the scene, and the object by itself."""
+        """Draw the scene, and in a lull all else that an edit changes.
+
+        Each message to a browser takes it some milliseconds, which a drag has for one picture only.
+        """
+        self.pictures["edited"].value = png_bytes(self.present.render(), level=1)
+        if self.later:
+            self.later.cancel()
+        try:
+            loop = asyncio.get_running_loop() if self.live else None
+        except RuntimeError:  # a thread without one
+            loop = None
+        self.later = loop.call_later(LULL, self._follow) if loop else self._follow()
+
+    def _follow(self) -> None:
+        """Show the object by itself, the Python and whether there is anything to undo."""
         scene = self.present
-        self.pictures["edited"].value = png_bytes(scene.render(), level=1)
         alone = scene.render_object(self.number)
         if "point" in self.controls:
             alone = with_points(alone, scene.change(self.number).bend, self.controls["point"].value)
         self.pictures["object"].value = png_bytes(alone, level=1)
-        self.code.value = scene.python(self.image)
+        self.code.value = self.python
         self.buttons["Undo"].disabled = len(self.histories[self.image].states) == 1
 
     def _say(self, text: str, error: bool = False) -> None:
@@ -358,4 +361,4 @@ class SceneEditor(widgets.VBox):
         """Return the widget's view, and beside it what shows without a kernel."""
         bundle = super()._repr_mimebundle_(**options)
         picture = b64encode(png_bytes(self.panel())).decode()
-        return bundle | {"text/plain": self.code.value, "image/png": picture}
+        return bundle | {"text/plain": self.python, "image/png": picture}

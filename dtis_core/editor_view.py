@@ -86,6 +86,11 @@ def picture_of(width: int) -> widgets.Image:
     return widgets.Image(format="png", layout=layout)
 
 
+def row(*children: widgets.Widget) -> widgets.HBox:
+    """Return widgets side by side, in as many lines as they need."""
+    return widgets.HBox(children, layout={"flex_flow": "row wrap", "grid_gap": "0 6px"})
+
+
 def gallery(sprites: np.ndarray) -> str:
     """Return all sprites, uint8 (K, h, w, C + 1), with their numbers, as HTML."""
     figures = []

@@ -47,7 +47,8 @@ RUN = """async () => {
   await jupyterapp.shell.currentWidget.sessionContext.ready;
   await jupyterapp.commands.execute('notebook:run-all-cells');
 }"""
-PIXELS = """image => {
+PIXELS = """async image => {
+  await image.decode();
   const canvas = document.createElement('canvas');
   [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
   canvas.getContext('2d').drawImage(image, 0, 0);
@@ -96,6 +97,7 @@ def lab(tmp_path_factory):
         "IPYTHONDIR": str(home / "ipython"),
         "JUPYTER_PREFER_ENV_PATH": "1",
     }
+    environment.pop("DTIS_FIGURES", None)  # someone watches
     options = [
         "--no-browser", "--allow-root", f"--port={port}", "--ServerApp.port_retries=0",
         "--IdentityProvider.token=", f"--ServerApp.root_dir={folder}",
