@@ -92,6 +92,8 @@ class TrainingConfig:
     extra_sprites: int = 0  # more than model.sprites at first; the least needed are given up
     retire_from: float = 0  # one after the other between these two
     retire_until: float = 0
+    refit_at: float | None = None  # sprites are fitted to polished scenes there, and then kept
+    refit_rate: float = 3e-4  # the network's rate from there, falling to 0 at the end
 
 
 @dataclass(frozen=True)
@@ -259,6 +261,10 @@ def _check_ranges(config: Config, where: str) -> None:
         need(training.retire_from <= training.retire_until < training.length,
              "training.retire_until", "from training.retire_from to before training.length",
              training.retire_until)  # fmt: skip
+    if training.refit_at is not None:
+        need(training.coarse_until <= training.refit_at <= training.length, "training.refit_at",
+             "from training.coarse_until to training.length", training.refit_at)  # fmt: skip
+        need(training.refit_rate > 0, "training.refit_rate", "above 0", training.refit_rate)
     moment = training.second_moment
     need(0 <= moment < 1, "training.second_moment", "in [0, 1)", moment)
     need(data.count is None or data.count >= 1, "data.count", "at least 1", data.count)

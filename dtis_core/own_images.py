@@ -9,7 +9,7 @@ from dtis_core.errors import DtisError
 SIDES = (16, 256)
 MOMENTS = (
     "warm_up", "frozen", "appearance_late", "cosine_from", "reassign_until", "coarse_until",
-    "quarter_until", "retire_from", "retire_until",
+    "quarter_until", "retire_from", "retire_until", "refit_at",
 )  # fmt: skip
 """The fields of TrainingConfig that say when something begins or ends."""
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from dtis_core.composition import rest_of_scene, squared_errors
 from dtis_core.model import Decomposition, DTISprites
 
+ROUND = 30  # steps, before layers that have become idle are emptied
 RATE = 0.02  # Adam's first step; parameters are radians, logarithms of scales, half image sides
 PARTS = ("layer", "sprite", "background")
 
@@ -23,16 +24,15 @@ PARTS = ("layer", "sprite", "background")
 def polished(
     model: DTISprites, images: Float[Tensor, "B C H W"], scene: Decomposition, steps: int
 ) -> Decomposition:
-    """Return the scene after `steps` steps on its parameters, idle layers emptied half-way.
+    """Return the scene after `steps` steps on its parameters, idle layers emptied now and then.
 
     No image's objective, Eq. (5), is worse than it was.
     """
-    if not steps:
-        return scene
-    better = improved(model, images, scene, (steps + 1) // 2)
-    if model.config.empty_sprite:
-        better = without_idle_layers(model, images, better)
-    return improved(model, images, better, steps - (steps + 1) // 2)
+    for done in range(0, steps, ROUND):
+        scene = improved(model, images, scene, min(ROUND, steps - done))
+        if model.config.empty_sprite:
+            scene = without_idle_layers(model, images, scene)
+    return scene
 
 
 def improved(

@@ -129,6 +129,13 @@ class RunFolder:
         """Change some of the manifest's entries."""
         self.write_manifest(self.manifest() | values)
 
+    def note_resumption(self, step: int) -> None:
+        """Record by which commit the run goes on at a step, where that is another one."""
+        former = self.manifest().get("resumed", [])
+        last = former[-1]["commit"] if former else self.manifest()["commit"]
+        if commit() != last:
+            self.update_manifest(resumed=[*former, {"step": step, "commit": commit()}])
+
     def metrics(self) -> list[dict]:
         """Return all lines of metrics.jsonl; a last line cut short by a kill is left out."""
         file = self.path / "metrics.jsonl"

@@ -20,10 +20,16 @@ from dtis_core.files import load_weights
 from dtis_core.model import Decomposition, DTISprites
 from dtis_core.reassignment import keep_only, reassign
 from dtis_core.refinement import fitted, halved, refined
+from dtis_core.refitting import REFIT_IMAGES, refit
 
 VISIBLE = 0.1  # transparency that a layer must reach somewhere
 COUNTS = ("usage", "need", "share", "counters", "invisible")  # a checkpoint's other tensors
 SPRITES = "model.sprites.appearances"  # the tensor of a checkpoint that shows K
+
+
+def half_cosine(progress: float) -> float:
+    """Return 1 up to progress 0, then half a cosine down to 0 at 1."""
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, progress))))
 
 
 class Trainer:
@@ -109,6 +115,12 @@ class Trainer:
         )
 
     @property
+    def refitted(self) -> bool:
+        """Whether sprites have been fitted for good."""
+        at = self.config.training.refit_at
+        return at is not None and self.step >= self.in_steps(at)
+
+    @property
     def steps_per_epoch(self) -> int:
         """Whole batches in one pass over the images."""
         return max(1, len(self.images) // self.config.training.batch_size)
@@ -134,18 +146,22 @@ class Trainer:
 
     def rate_factor(self, group: str) -> float:
         """Return what the schedule multiplies a group's rate with at the present step."""
-        training, step = self.config.training, self.step
-        frozen = step < self.in_steps(training.frozen)
+        training, step, end = self.config.training, self.step, self.length
+        frozen = self.refitted or step < self.in_steps(training.frozen)
         if frozen and group != "network":
             return 0.0
+        if self.refitted:
+            start = self.in_steps(training.refit_at)
+            factor = training.refit_rate / training.network_rate
+            return factor * half_cosine((step - start) / (end - start))
         factor = min(1.0, (step + 1) / max(1, self.in_steps(training.warm_up)))
         if group != "network" and not training.decay_sprites:
             return factor
         factor *= 0.1 ** sum(step >= self.in_steps(at) for at in training.decay_at)
         if training.cosine_from is not None:
             start = self.in_steps(training.cosine_from)
-            progress = (step - start) / max(1, self.length - start)
-            factor *= 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, progress))))
+            end = end if training.refit_at is None else self.in_steps(training.refit_at)
+            factor *= half_cosine((step - start) / max(1, end - start))
         return factor
 
     def active_transformations(self) -> frozenset[str]:
@@ -207,11 +223,20 @@ class Trainer:
         self._count(scene)
         if (self.step + 1) % self.config.training.reassign_every == 0:
             self._reassign_and_retire()
-        halvings = self.halvings
+        halvings, refitted = self.halvings, self.refitted
         self.step += 1
         if self.halvings < halvings:
             self._refine()
+        if self.refitted and not refitted:
+            self._refit()
         return value
+
+    def _refit(self) -> None:
+        """Fit the sprites to some training images; no transformation is left to the curriculum."""
+        chosen = np.random.default_rng(self.seed).permutation(len(self.images))[:REFIT_IMAGES]
+        images = self.images[torch.from_numpy(chosen).to(self.device)]
+        self.model.active = None
+        refit(self.model, images.permute(0, 3, 1, 2).float() / 255)
 
     def state(self) -> dict[str, Tensor]:
         """Return all tensors that resuming needs; the step goes beside them."""
@@ -264,7 +289,7 @@ class Trainer:
         used = max(1.0, float(self.usage.sum()))
         self.share, self.invisible = self.usage / used, self.hidden / used
         self.dead_sprites, self.hidden = int((self.usage == 0).sum()), 0
-        started = self.step >= self.in_steps(training.frozen)
+        started = self.step >= self.in_steps(training.frozen) and not self.refitted
         until = training.reassign_until
         if started and (until is None or self.step < self.in_steps(until)):
             self.reassigned += reassign(

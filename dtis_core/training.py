@@ -70,6 +70,7 @@ def train(
         check_same_run(folder, config, seed, data.fingerprint)
         if (out / "trainer.safetensors").is_file():
             seconds = folder.restore(trainer)
+            folder.note_resumption(trainer.step)
     else:
         if overwrite:
             folder.clear()

@@ -370,6 +370,19 @@ def test_metrics_and_snapshots_are_kept(tmp_path):
     assert folder.manifest()["seed"] == 0 and folder.manifest()["preset"] == "tetrominoes/fast"
 
 
+def test_a_run_resumed_by_another_version_says_so(tmp_path, monkeypatch):
+    run = train(small(), tmp_path / "run", quiet=True, max_steps=3)
+    train(small(), tmp_path / "run", quiet=True, max_steps=4, resume=True)
+    assert "resumed" not in run.manifest()
+    for version in ("abc", "abc", "def"):
+        monkeypatch.setattr("dtis_core.runs.commit", lambda version=version: version)
+        step = run.manifest()["step"]
+        train(small(), tmp_path / "run", quiet=True, max_steps=step + 1, resume=True)
+    assert run.manifest()["resumed"] == [
+        {"step": 4, "commit": "abc"}, {"step": 6, "commit": "def"}
+    ]  # fmt: skip
+
+
 def test_metrics_after_the_checkpoint_are_dropped_when_resuming(tmp_path):
     config = small("training.length=50")
     folder = train(config, tmp_path, quiet=True, max_steps=25)
