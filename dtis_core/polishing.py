@@ -6,7 +6,6 @@ where the first lies badly. From a good guess the error's own gradient leads to 
 encoder runs, and the sprites stay as they are.
 """
 
-import math
 from dataclasses import replace
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from dtis_core.composition import rest_of_scene, squared_errors
 from dtis_core.model import Decomposition, DTISprites
+from dtis_core.schedule import half_cosine
 
 ROUND = 30  # steps, before layers that have become idle are emptied
 RATE = 0.02  # Adam's first step; parameters are radians, logarithms of scales, half image sides
@@ -52,7 +52,7 @@ def improved(
     adam = torch.optim.Adam(moved.values(), lr=RATE)
     with torch.enable_grad():
         for step in range(steps):
-            adam.param_groups[0]["lr"] = RATE * (1 + math.cos(math.pi * step / steps)) / 2
+            adam.param_groups[0]["lr"] = RATE * half_cosine(step / steps)
             error = _rendered(model, scene, moved).errors(images).sum()
             gradients = torch.autograd.grad(error, list(moved.values()))
             for part, gradient in zip(moved.values(), gradients, strict=True):

@@ -21,15 +21,11 @@ from dtis_core.model import Decomposition, DTISprites
 from dtis_core.reassignment import keep_only, reassign
 from dtis_core.refinement import fitted, halved, refined
 from dtis_core.refitting import REFIT_IMAGES, refit
+from dtis_core.schedule import half_cosine
 
 VISIBLE = 0.1  # transparency that a layer must reach somewhere
 COUNTS = ("usage", "need", "share", "counters", "invisible")  # a checkpoint's other tensors
 SPRITES = "model.sprites.appearances"  # the tensor of a checkpoint that shows K
-
-
-def half_cosine(progress: float) -> float:
-    """Return 1 up to progress 0, then half a cosine down to 0 at 1."""
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, progress))))
 
 
 class Trainer:
@@ -115,10 +111,15 @@ class Trainer:
         )
 
     @property
+    def refit_step(self) -> int:
+        """The step at which sprites are fitted for good; the length of a run that never does so."""
+        at = self.config.training.refit_at
+        return self.length if at is None else self.in_steps(at)
+
+    @property
     def refitted(self) -> bool:
         """Whether sprites have been fitted for good."""
-        at = self.config.training.refit_at
-        return at is not None and self.step >= self.in_steps(at)
+        return self.config.training.refit_at is not None and self.step >= self.refit_step
 
     @property
     def steps_per_epoch(self) -> int:
@@ -146,22 +147,20 @@ class Trainer:
 
     def rate_factor(self, group: str) -> float:
         """Return what the schedule multiplies a group's rate with at the present step."""
-        training, step, end = self.config.training, self.step, self.length
+        training, step, refit_step = self.config.training, self.step, self.refit_step
         frozen = self.refitted or step < self.in_steps(training.frozen)
         if frozen and group != "network":
             return 0.0
         if self.refitted:
-            start = self.in_steps(training.refit_at)
             factor = training.refit_rate / training.network_rate
-            return factor * half_cosine((step - start) / (end - start))
+            return factor * half_cosine((step - refit_step) / (self.length - refit_step))
         factor = min(1.0, (step + 1) / max(1, self.in_steps(training.warm_up)))
         if group != "network" and not training.decay_sprites:
             return factor
         factor *= 0.1 ** sum(step >= self.in_steps(at) for at in training.decay_at)
         if training.cosine_from is not None:
             start = self.in_steps(training.cosine_from)
-            end = end if training.refit_at is None else self.in_steps(training.refit_at)
-            factor *= half_cosine((step - start) / max(1, end - start))
+            factor *= half_cosine((step - start) / max(1, refit_step - start))
         return factor
 
     def active_transformations(self) -> frozenset[str]:
@@ -192,9 +191,12 @@ class Trainer:
         if getattr(self, "_order_of", None) != epoch:
             self._order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
             self._order_of = epoch
-        chosen = torch.from_numpy(self._order[index * size : (index + 1) * size])
-        images = self.images[chosen.to(self.device)].permute(0, 3, 1, 2).float() / 255
-        return self._scaled(images)
+        return self._scaled(self._images(self._order[index * size : (index + 1) * size]))
+
+    def _images(self, chosen: np.ndarray) -> Float[Tensor, "B C H W"]:
+        """Return images in [0, 1], given by their numbers."""
+        images = self.images[torch.from_numpy(chosen).to(self.device)]
+        return images.permute(0, 3, 1, 2).float() / 255
 
     def blank_error(self) -> float:
         """Return the squared error of scenes without objects, on up to 1,000 images."""
@@ -234,9 +236,8 @@ class Trainer:
     def _refit(self) -> None:
         """Fit the sprites to some training images; no transformation is left to the curriculum."""
         chosen = np.random.default_rng(self.seed).permutation(len(self.images))[:REFIT_IMAGES]
-        images = self.images[torch.from_numpy(chosen).to(self.device)]
         self.model.active = None
-        refit(self.model, images.permute(0, 3, 1, 2).float() / 255)
+        refit(self.model, self._images(chosen))
 
     def state(self) -> dict[str, Tensor]:
         """Return all tensors that resuming needs; the step goes beside them."""
