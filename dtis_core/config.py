@@ -56,6 +56,7 @@ class ModelConfig:
     inference_steps: int = 1  # T at inference
     inference_turns: int | None = None  # turns at inference; None: as in training
     polish_steps: int = 0  # gradient steps on a found scene's parameters, at inference
+    views: int = 1  # quarter turns of an image in which its scene is sought, at inference
     alternate_steps: bool = False  # train with T = 1, ..., selection_steps in turn
     encoder: typing.Literal["resnet32", "resnet18", "small"] = "resnet32"
     head: typing.Literal["pooled", "attention"] = "pooled"
@@ -237,6 +238,15 @@ def _check_ranges(config: Config, where: str) -> None:
         turnable = turns in (None, 1) or "similarity" in model.sprite_transformations
         need(turnable, f"model.{name}", "1 without similarity in model.sprite_transformations",
              turns)  # fmt: skip
+    need(1 <= model.views <= 4, "model.views", "1 to 4", model.views)
+    turns_back = {"tint", "colour", "position", "placement", "translation", "similarity"}
+    names = {*model.layer_transformations, *model.sprite_transformations}
+    turnable = "similarity" in model.sprite_transformations and names <= turns_back
+    turnable &= set(model.background_transformations) <= {"tint", "colour"}
+    turnable &= len({*model.image_size}) == len({*model.sprite_size}) == 1
+    need(model.views == 1 or turnable, "model.views",
+         "1 unless images and sprites are square, and are placed, turned by similarity in "
+         "model.sprite_transformations, and coloured only", model.views)  # fmt: skip
     need(0 <= model.sprite_colour <= 1, "model.sprite_colour", "in [0, 1]", model.sprite_colour)
     need(training.batch_size >= 1, "training.batch_size", "at least 1", training.batch_size)
     need(training.length > 0, "training.length", "above 0", training.length)

@@ -54,6 +54,10 @@ class Decomposition:
         """Return each image's squared error, averaged over pixels and channels."""
         return squared_errors(images, self.reconstruction)
 
+    def objectives(self, images: Float[Tensor, "B C H W"], penalty: float) -> Float[Tensor, "B"]:
+        """Return the objective of Eq. (5) for each image; `penalty` is its lambda."""
+        return self.errors(images) + penalty * (self.selection.sprites > 0).sum(dim=1)
+
 
 class DTISprites(nn.Module):
     """K sprites, K' backgrounds and a predictor; see `ModelConfig` for the settings."""
@@ -335,8 +339,7 @@ class DTISprites(nn.Module):
         masks are made binary by a Beta penalty (C.3), it is added.
         """
         scene = self(images, noise, steps)
-        used = (scene.selection.sprites > 0).sum(dim=1)
-        loss = (scene.errors(images) + self.config.penalty * used).mean()
+        loss = scene.objectives(images, self.config.penalty).mean()
         if self.config.mask_binarity == "beta":
             loss = loss + self.config.mask_beta * beta_penalty(self.sprites.masks)
         return loss, scene

@@ -84,7 +84,7 @@ def without_idle_layers(
     L, below = model.config.layers, min(model.config.backgrounds, 1)
     occlusion, penalty = model.below(scene.occlusion), model.config.penalty
     alphas, sprites = scene.alphas.clone(), scene.selection.sprites.clone()
-    present = scene.errors(images) + penalty * (sprites > 0).sum(dim=1)  # (B,)
+    present = scene.objectives(images, penalty)
     every = torch.arange(len(images), device=images.device)
     for _ in range(L):
         objectives = []

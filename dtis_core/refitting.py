@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dtis_core.model import Decomposition, DTISprites
 from dtis_core.polishing import polished
+from dtis_core.views import best_of_views
 
 REFIT_IMAGES = 256
 ROUNDS = 4
@@ -31,12 +32,12 @@ def refit(model: DTISprites, images: Float[Tensor, "B C H W"]) -> None:
             {"params": [model.sprites.appearances], "lr": APPEARANCE_RATE},
         ]
     )
-    with torch.no_grad():
-        scenes = [model(batch, steps=model.config.inference_steps) for batch in batches]
+    search = (model.config.inference_steps, POLISH, model.config.views)
+    scenes = [best_of_views(model, batch, *search) for batch in batches]
     for turn in range(ROUNDS):
-        steps = POLISH // 2 if turn else POLISH
-        pairs = zip(batches, scenes, strict=True)
-        scenes = [polished(model, batch, scene, steps) for batch, scene in pairs]
+        if turn:
+            pairs = zip(batches, scenes, strict=True)
+            scenes = [polished(model, batch, scene, POLISH // 2) for batch, scene in pairs]
         for _ in range(STEPS):
             adam.zero_grad(set_to_none=True)
             for batch, scene in zip(batches, scenes, strict=True):

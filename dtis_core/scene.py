@@ -15,10 +15,10 @@ from dtis_core.errors import DtisError, suggest
 from dtis_core.files import replacing
 from dtis_core.manipulation import Change, apply_change
 from dtis_core.model import Decomposition, DTISprites
-from dtis_core.polishing import polished
 from dtis_core.predictor import Prediction
 from dtis_core.runs import RunFolder
 from dtis_core.selection import Selection
+from dtis_core.views import best_of_views
 
 SHIPPED = Path(__file__).parent / "shipped"
 BATCH = 64  # images decomposed at once, to bound memory
@@ -294,13 +294,18 @@ class Run:
 
     @torch.no_grad()
     def decompose(
-        self, images: np.ndarray | Tensor, steps: int | None = None, polish: int | None = None
+        self,
+        images: np.ndarray | Tensor,
+        steps: int | None = None,
+        polish: int | None = None,
+        views: int | None = None,
     ) -> Scene:
         """Decompose uint8 (B, H, W, C) or float (B, C, H, W) images in [0, 1].
 
-        `steps` is T of Algorithm 1, and `polish` the number of gradient steps on what was found;
-        both are by default the configuration's. Raises DtisError for images of a wrong shape, type
-        or range.
+        `steps` is T of Algorithm 1, `polish` the number of gradient steps on what was found, and
+        `views` the number of quarter turns in which a scene is sought; by default they are the
+        configuration's. Raises DtisError for images of a wrong shape, type or range, and for more
+        than one view of a model that `model.views` is not for.
         """
         batch = as_batch(images, self.config, next(self.model.parameters()).device)
         if not len(batch):
@@ -311,8 +316,11 @@ class Run:
         polish = self.config.model.polish_steps if polish is None else polish
         if polish < 0:
             raise DtisError(f"polish: must be 0 or more, found {polish}")
+        views = self.config.model.views if views is None else views
+        if views != self.config.model.views:
+            self.config.override([f"model.views={views}"])  # checks it
         model = self.model.eval()
-        parts = [polished(model, x, model(x, steps=steps), polish) for x in batch.split(BATCH)]
+        parts = [best_of_views(model, x, steps, polish, views) for x in batch.split(BATCH)]
         return Scene(model, _joined(parts))
 
 

@@ -25,11 +25,9 @@ COLOURS = [(0.9, 0.3, 0.2), (0.2, 0.5, 0.9), (0.95, 0.8, 0.2), (0.3, 0.8, 0.4), 
 class SampleRun(Run):
     """A model of six layers whose sprites are drawn by hand, and whose scenes are made up."""
 
-    def decompose(
-        self, images: np.ndarray, steps: int | None = None, polish: int | None = None
-    ) -> Scene:
+    def decompose(self, images: np.ndarray, **settings: int) -> Scene:
         """Encode images as any run does, then scatter the same objects over them each time."""
-        scene = super().decompose(images, steps, polish)
+        scene = super().decompose(images, **settings)
         random = np.random.default_rng(0)
         for layer in range(1, self.config.model.layers + 1):
             scene = scene.edit(

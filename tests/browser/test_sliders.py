@@ -47,8 +47,12 @@ RUN = """async () => {
   await jupyterapp.shell.currentWidget.sessionContext.ready;
   await jupyterapp.commands.execute('notebook:run-all-cells');
 }"""
+# Where a new picture replaces one that is being decoded, an EncodingError, the new one is decoded.
 PIXELS = """async image => {
-  await image.decode();
+  for (let tries = 1; ; tries++) {
+    try { await image.decode(); break; } catch (error) { if (tries == 20) throw error; }
+    await new Promise(requestAnimationFrame);
+  }
   const canvas = document.createElement('canvas');
   [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
   canvas.getContext('2d').drawImage(image, 0, 0);

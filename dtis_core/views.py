@@ -1,0 +1,88 @@
+"""Views: the search begun anew in quarter turns of the image, and the best scene kept.
+
+Algorithm 1 takes the best sprite of the moment, and what that spoils no later step need mend: two
+objects that overlap, taken for one, stay one. Turned, the same image is another one to the
+predictor, with other mistakes. A turned scene is a scene, its parameters turned; and Eq. (5) tells
+which of several is the best. The paper names reconstructions with different discrete rotations as
+a cure for wrong turns of sprites (Sec. 4.1); here the whole image is turned, at inference.
+"""
+
+import math
+from dataclasses import replace
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from dtis_core.model import Decomposition, DTISprites
+from dtis_core.polishing import polished
+from dtis_core.predictor import Prediction
+from dtis_core.transformations import Position, Similarity
+
+
+def best_of_views(
+    model: DTISprites, images: Float[Tensor, "B C H W"], steps: int, polish: int, views: int
+) -> Decomposition:
+    """Decompose images in the first `views` quarter turns; return each image's best scene.
+
+    `steps` is T of Algorithm 1, `polish` the number of gradient steps on what each view found.
+    """
+    best = None
+    for quarters in range(views):
+        view = torch.rot90(images, quarters, (2, 3))
+        with torch.no_grad():
+            scene = model(view, steps=steps)
+        scene = turned(model, polished(model, view, scene, polish), -quarters)
+        best = scene if best is None else better_of(model, images, scene, best)
+    return best
+
+
+@torch.no_grad()
+def better_of(
+    model: DTISprites,
+    images: Float[Tensor, "B C H W"],
+    new: Decomposition,
+    old: Decomposition,
+) -> Decomposition:
+    """Return of each image the scene of smaller objective, Eq. (5); of equals the old one."""
+    penalty = model.config.penalty
+    better = new.objectives(images, penalty) < old.objectives(images, penalty)
+    return _where(better, new, old)
+
+
+def _where(condition: Bool[Tensor, "B"], new: object, old: object) -> object:
+    """Choose between (nested) dataclasses of tensors along the batch axis."""
+    if isinstance(new, Tensor):
+        return torch.where(condition.view(-1, *[1] * (new.dim() - 1)), new, old)
+    names = new.__dataclass_fields__
+    return replace(new, **{n: _where(condition, getattr(new, n), getattr(old, n)) for n in names})
+
+
+@torch.no_grad()
+def turned(model: DTISprites, scene: Decomposition, quarters: int) -> Decomposition:
+    """Return scenes turned by quarters, anticlockwise, as `torch.rot90` turns their images.
+
+    Backgrounds stay as they are: they are of one colour, or else the turned scene will be worse.
+    """
+    if quarters % 4 == 0:
+        return scene
+    return model.render(turned_parameters(model, scene.prediction, quarters), scene.selection)
+
+
+def turned_parameters(model: DTISprites, prediction: Prediction, quarters: int) -> Prediction:
+    """Turn parameters, from the image inwards: places go round, until a similarity takes the turn.
+
+    The configuration's checks see to it that there is one.
+    """
+    parameters = [prediction.layer.clone(), prediction.sprite.clone()]  # (B, L, P), (B, L, K, R)
+    for sequence, values in zip(model.sequences[:2], parameters, strict=True):
+        for name, module in reversed(list(zip(sequence.names, sequence.modules, strict=True))):
+            start = sequence.slices[name].start
+            if isinstance(module, Position):
+                x, y = (start + module.translation.start + axis for axis in (0, 1))
+                for _ in range(quarters % 4):
+                    values[..., [x, y]] = values[..., [y, x]] * values.new_tensor([1, -1])
+            elif isinstance(module, Similarity):
+                values[..., start + module.angle] -= quarters * math.pi / 2
+                return replace(prediction, layer=parameters[0], sprite=parameters[1])
+    raise AssertionError("no similarity takes the turn")
