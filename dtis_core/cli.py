@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from dtis_core.errors import DtisError
@@ -36,11 +37,16 @@ def train(arguments: argparse.Namespace) -> int:
 
 
 def score(
-    name: str | Path, split: str | None, data_name: str | None, path: str | None = None
+    name: str | Path,
+    split: str | None,
+    data_name: str | None,
+    path: str | None = None,
+    settings: Sequence[str] = (),
 ) -> dict:
     """Score a run on a split (None: its own) and record it in the manifest of a run folder.
 
-    `data_name` and `path` name another data set than the run's.
+    `data_name` and `path` name another data set than the run's; `settings`, such as
+    `model.views=1`, change how scenes are sought, and are recorded, too.
     """
     from dataclasses import replace
 
@@ -50,7 +56,7 @@ def score(
     from dtis_core.runs import commit
     from dtis_core.scene import SHIPPED, load
 
-    run = load(name)
+    run = load(name).seeking(settings)
     config = run.config
     if data_name:
         config = replace(config, data=DataConfig(data_name, path))
@@ -60,6 +66,8 @@ def score(
     scores |= evaluate(run, data)
     scores |= {k: run.manifest.get(k) for k in ("seed", "step", "commit", "device", "wall_seconds")}
     scores["scored_by_commit"] = commit()
+    if settings:
+        scores["settings"] = list(settings)
     if run.folder.path.parent != SHIPPED:
         kept = run.manifest.get("scores", {})
         run.folder.update_manifest(scores=kept | {f"{config.data.name}/{split}": scores})
@@ -68,7 +76,8 @@ def score(
 
 def evaluate(arguments: argparse.Namespace) -> int:
     """`dtis eval RUN`: score a run folder or a shipped model."""
-    scores = score(arguments.run, arguments.split, arguments.data, arguments.path)
+    data = (arguments.split, arguments.data, arguments.path)
+    scores = score(arguments.run, *data, arguments.set)
     print_scores(scores, arguments.json)
     return 0
 
@@ -170,6 +179,13 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--data", help="another data set than the run's own")
     sub.add_argument("--path", help="the folder of another data set that is anyone's own")
     sub.add_argument("--split", help="such as test, train or all (default: as the preset says)")
+    sub.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="model.FIELD=VALUE",
+        help="another way to seek scenes, such as model.views=1",
+    )
     sub.add_argument("--json", action="store_true")
 
     sub = command("export", export)

@@ -1,5 +1,7 @@
 """The facade: load a trained model, decompose images, read the scene and edit it."""
 
+from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from dtis_core.selection import Selection
 from dtis_core.views import best_of_views
 
 SHIPPED = Path(__file__).parent / "shipped"
+SEEKING = ("inference_steps", "inference_turns", "polish_steps", "views")  # can change any time
 BATCH = 64  # images decomposed at once, to bound memory
 
 
@@ -276,6 +279,20 @@ class Run:
     def sprites(self) -> Float[Tensor, "K D h w"]:
         """The learned sprites, colours then mask, in [0, 1]."""
         return self.model.sprite_images()
+
+    def seeking(self, settings: Sequence[str]) -> "Run":
+        """Return the run with other settings for how scenes are sought, `model.field=value` each.
+
+        Raises DtisError for other fields than `SEEKING`, and for values out of range.
+        """
+        config = self.config.override(list(settings))
+        allowed = {name: getattr(config.model, name) for name in SEEKING}
+        if config != replace(self.config, model=replace(self.config.model, **allowed)):
+            names = ", ".join(f"model.{name}" for name in SEEKING)
+            raise DtisError(f"--set {' '.join(settings)}: a trained model has only {names} to set")
+        model = copy(self.model)  # of the same weights
+        model.config = config.model
+        return replace(self, config=config, model=model)
 
     def save_sprites(self, folder: str | Path) -> list[Path]:
         """Write each sprite as an RGBA PNG, sprite_01.png and on, and each background as RGB.

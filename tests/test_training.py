@@ -241,6 +241,21 @@ def test_the_loss_falls():
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
 
 
+def test_an_evaluation_records_what_it_sets(tmp_path, capsys):
+    config = small()
+    train(config, tmp_path / "run", quiet=True)
+    arguments = ["eval", str(tmp_path / "run"), "--json"]
+    assert main(arguments) == 0
+    usual = json.loads(capsys.readouterr().out)
+    setting = f"model.inference_steps={config.model.inference_steps + 2}"
+    assert main([*arguments, "--set", setting]) == 0
+    other = json.loads(capsys.readouterr().out)
+    assert "settings" not in usual and other["settings"] == [setting]
+    folder = RunFolder(tmp_path / "run")
+    assert folder.manifest()["scores"] == {"tetrominoes/test": other}
+    assert folder.config() == config
+
+
 def test_an_export_holds_what_use_needs_in_half_the_bytes(tmp_path):
     folder = train(small("model.mask_noise=0"), tmp_path / "run", quiet=True)
     half = folder.export(tmp_path / "half", snapshots=3)

@@ -15,6 +15,7 @@ from dtis_core.views import best_of_views, better_of, turned
 SMALL = [
     "model.image_size=[20, 20]", "model.sprite_size=[12, 12]", "model.mask_sigma=3",
     "model.layers=3", "model.turns=2", "model.inference_turns=null", "model.empty_sprite=false",
+    "model.views=1",
 ]  # fmt: skip
 MODULES = {
     "placement": [],
@@ -88,6 +89,20 @@ def test_a_run_takes_the_views_of_its_configuration(images):
     assert not torch.equal(by_default, run.decompose(images, views=1).reconstruction)
     with pytest.raises(DtisError, match="model.views must be 1 to 4, found 5"):
         run.decompose(images, views=5)
+
+
+def test_a_run_can_seek_otherwise_and_stays_as_it_is(images):
+    run, images = a_run(["model.polish_steps=0"]), images.float()
+    run.model.float()
+    usual = run.decompose(images).reconstruction
+    other = run.seeking(["model.views=2", "model.inference_turns=5", "model.inference_steps=2"])
+    found = other.decompose(images).reconstruction
+    assert other.config.model.views == 2 and other.model.turns == 5 and run.model.turns == 2
+    assert not torch.equal(found, usual)
+    assert torch.equal(run.decompose(images).reconstruction, usual)
+    for setting in ("model.layers=2", "data.name=multi-dsprites2", "model.turns=3"):
+        with pytest.raises(DtisError, match=f"--set {setting}: a trained model has only"):
+            run.seeking([setting])
 
 
 @pytest.mark.parametrize(
