@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from dtis_core.model import Decomposition, DTISprites
-from dtis_core.polishing import polished
+from dtis_core.polishing import ROUND, polished
 from dtis_core.predictor import Prediction
 from dtis_core.transformations import Position, Similarity
 
@@ -25,16 +25,17 @@ def best_of_views(
 ) -> Decomposition:
     """Decompose images in the first `views` quarter turns; return each image's best scene.
 
-    `steps` is T of Algorithm 1, `polish` the number of gradient steps on what each view found.
+    `steps` is T of Algorithm 1, `polish` the number of gradient steps on what was found: the first
+    round of them on what each view found, for comparison, and the others on the best.
     """
-    best = None
+    best, first = None, min(polish, ROUND)
     for quarters in range(views):
         view = torch.rot90(images, quarters, (2, 3))
         with torch.no_grad():
             scene = model(view, steps=steps)
-        scene = turned(model, polished(model, view, scene, polish), -quarters)
+        scene = turned(model, polished(model, view, scene, first), -quarters)
         best = scene if best is None else better_of(model, images, scene, best)
-    return best
+    return polished(model, images, best, polish - first)
 
 
 @torch.no_grad()
