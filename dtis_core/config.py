@@ -93,8 +93,6 @@ class TrainingConfig:
     extra_sprites: int = 0  # more than model.sprites at first; the least needed are given up
     retire_from: float = 0  # one after the other between these two
     retire_until: float = 0
-    # Least needed is the sprite without which errors would grow least, or grow least in proportion.
-    retire_by: typing.Literal["error", "relative error"] = "error"
     refit_at: float | None = None  # sprites are fitted to polished scenes there, and then kept
     refit_rate: float = 3e-4  # the network's rate from there, falling to 0 at the end
 

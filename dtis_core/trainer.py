@@ -212,8 +212,7 @@ class Trainer:
         noise = model.draw_noise(self.noise)
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate(group["name"])
-        images = self.batch()
-        loss, scene = model.loss(images, noise, self.selection_steps())
+        loss, scene = model.loss(self.batch(), noise, self.selection_steps())
         value = loss.item()
         if not math.isfinite(value):
             raise DtisError(
@@ -223,7 +222,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
-        self._count(scene, images)
+        self._count(scene)
         if (self.step + 1) % self.config.training.reassign_every == 0:
             self._reassign_and_retire()
         halvings, refitted = self.halvings, self.refitted
@@ -276,12 +275,10 @@ class Trainer:
         self.reassigned, self.dead_sprites, self.hidden = tensors["counters"].tolist()
         self.share, self.invisible = tensors["share"].clone(), float(tensors["invisible"])
 
-    def _count(self, scene: Decomposition, images: Tensor) -> None:
+    def _count(self, scene: Decomposition) -> None:
         """Count uses of each sprite, and how much larger the errors would be without it."""
-        sprites, need = scene.selection.sprites, scene.selection.need  # (B, L)
-        if self.config.training.retire_by == "relative error":
-            need = need / scene.errors(images).detach().clamp(min=1e-9)[:, None]
-        chosen, need = sprites.flatten().cpu(), need.flatten().cpu()
+        sprites = scene.selection.sprites
+        chosen, need = sprites.flatten().cpu(), scene.selection.need.flatten().cpu()
         brightest = scene.alphas[:, -sprites.shape[1] :].detach().amax(dim=(2, 3, 4))  # (B, L)
         self.hidden += int(((sprites > 0) & (brightest < VISIBLE)).sum())
         self.usage += torch.bincount(chosen, minlength=self.sprites + 1)[1:]

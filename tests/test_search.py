@@ -268,21 +268,6 @@ def test_extra_sprites_go_one_by_one_the_least_needed_first():
     assert torch.equal(trainer.model.sprites.masks, masks[[0, 2]])
 
 
-@pytest.mark.parametrize("by", ["error", "relative error"])
-def test_what_a_sprite_is_needed_for_is_counted_in_error_or_in_proportion(by):
-    trainer = Trainer(digits(f"training.retire_by={by}"), random_images(40), 0)
-    images = trainer.batch()
-    trainer.model.sprites.appearances.data.uniform_()
-    _, scene = trainer.model.train().loss(images)
-    trainer._count(scene, images)
-    wanted = torch.zeros(trainer.sprites, dtype=torch.float64)
-    shares = scene.errors(images) if by == "relative error" else torch.ones(len(images))
-    for b, k in enumerate(scene.selection.sprites[:, 0]):
-        wanted[k - 1] += scene.selection.need[b, 0] / shares[b]
-    torch.testing.assert_close(trainer.need, wanted, rtol=1e-5, atol=0)
-    assert trainer.need.sum() > 0
-
-
 def test_a_run_with_extra_sprites_resumes_to_the_same_weights(tmp_path):
     whole = train(digits(), tmp_path / "whole", quiet=True)
     train(digits(), tmp_path / "parts", quiet=True, max_steps=7)
