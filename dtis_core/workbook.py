@@ -187,6 +187,7 @@ class _Run:
         record = {
             "status": "ok",
             "title": notebook.title,
+            "paper": notebook.paper,
             "seconds": round(seconds, 2),
             "profile": self.profile,
             "parameters": notebook.parameters,

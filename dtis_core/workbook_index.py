@@ -63,8 +63,10 @@ def _section(name: str, record: dict) -> str:
     figures = "".join(_figure(picture, twins) for picture in pictures)
     tables = "".join(map(_table, record.get("tables", [])))
     title = _link(page, record["title"]) if page in outputs else escape(record["title"])
+    paper = f"<p>Paper: {escape(record['paper'])}</p>" if record.get("paper") else ""
     return f"""<section id="{escape(name)}">
 <h2>{title}</h2>
+{paper}
 <p><b class="{record["status"]}">{record["status"]}</b> · profile {escape(record["profile"])} ·
 {record["seconds"]:.1f} s · {" · ".join(links)}</p>
 {error}<div class="pictures">{figures}</div>

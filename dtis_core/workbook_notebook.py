@@ -26,6 +26,7 @@ class Notebook:
 
     path: Path
     title: str
+    paper: str  # the places in the paper that it is about
     parameters: dict
     inputs: str
 
@@ -51,7 +52,8 @@ def read_notebooks(paths: list[Path], parameters: dict) -> list[Notebook]:
         cells = [[c.cell_type, c.source, c.metadata.get("tags", [])] for c in book.cells]
         inputs = json.dumps([cells, given, surroundings], sort_keys=True, default=str)
         digest = hashlib.sha256(inputs.encode()).hexdigest()
-        notebooks.append(Notebook(path.resolve(), _title(path, book), given, digest))
+        headings = _title(path, book), _paper(book)
+        notebooks.append(Notebook(path.resolve(), *headings, given, digest))
     for name in parameters:
         if name not in known:
             raise DtisError(f"parameter '{name}': no chosen notebook has it{suggest(name, known)}")
@@ -103,9 +105,19 @@ def _read(path: Path) -> NotebookNode:
 
 def _title(path: Path, book: NotebookNode) -> str:
     """The first heading, or the file's name."""
-    text = "\n".join(cell.source for cell in book.cells if cell.cell_type == "markdown")
-    heading = re.search(r"^# (.+)$", text, re.MULTILINE)
+    heading = re.search(r"^# (.+)$", _narration(book), re.MULTILINE)
     return heading[1].strip() if heading else path.stem
+
+
+def _paper(book: NotebookNode) -> str:
+    """What the line in italics below the heading says after "Paper:", or nothing."""
+    places = re.search(r"^\*+Paper:\** *(.+?)\*?$", _narration(book), re.MULTILINE)
+    return places[1] if places else ""
+
+
+def _narration(book: NotebookNode) -> str:
+    """The text of all markdown cells."""
+    return "\n".join(cell.source for cell in book.cells if cell.cell_type == "markdown")
 
 
 def _parameter_names(path: Path, book: NotebookNode) -> set[str]:

@@ -30,6 +30,7 @@ fig.savefig(folder / "line.png", metadata={"Software": None})
 (folder / "deep" / "numbers.csv").write_text(f"{rate}")
 print(profile, rate, Path.cwd().name)"""
 TABLE = "from dtis_core import figures\nfigures.table([{'score': 'ARI <1>', 'here': 99.1}])"
+HEAD = "# Title of {}\n\n*Paper: Fig. 3 & Table 1.*"
 WIDGETS = "import ipywidgets\nipywidgets.interact(lambda x: None, x=ipywidgets.IntSlider(1))"
 
 
@@ -37,7 +38,7 @@ def write(path, *cells, parameters='profile = "quick"'):
     """Write a notebook with a title, a parameters cell and `cells` of code."""
     tagged = new_code_cell(parameters, metadata={"tags": ["parameters"]})
     notebook = new_notebook(
-        cells=[new_markdown_cell(f"# Title of {path.stem}"), tagged, *map(new_code_cell, cells)],
+        cells=[new_markdown_cell(HEAD.format(path.stem)), tagged, *map(new_code_cell, cells)],
         metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
     )
     for number, cell in enumerate(notebook.cells):
@@ -141,6 +142,7 @@ def test_the_index_links_what_exists_and_nothing_outside(output):
     assert all((output / link).is_file() for link in links)
     assert "division by zero" in page
     assert '<h2><a href="notebooks/04_plain.html">Title of 04_plain</a></h2>' in page
+    assert page.count("<p>Paper: Fig. 3 &amp; Table 1.</p>") == page.count("<section")
 
 
 def test_tables_are_kept_as_data_and_shown_in_the_index(output):
