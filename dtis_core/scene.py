@@ -17,6 +17,7 @@ from dtis_core.errors import DtisError, suggest
 from dtis_core.files import replacing
 from dtis_core.manipulation import Change, apply_change
 from dtis_core.model import Decomposition, DTISprites
+from dtis_core.nested import combined
 from dtis_core.predictor import Prediction
 from dtis_core.runs import RunFolder
 from dtis_core.selection import Selection
@@ -338,13 +339,4 @@ class Run:
             self.config.override([f"model.views={views}"])  # checks it
         model = self.model.eval()
         parts = [best_of_views(model, x, steps, polish, views) for x in batch.split(BATCH)]
-        return Scene(model, _joined(parts))
-
-
-def _joined(parts: list) -> object:
-    """Concatenate (nested) dataclasses of tensors along the batch axis."""
-    first = parts[0]
-    if isinstance(first, Tensor):
-        return torch.cat(parts)
-    names = first.__dataclass_fields__
-    return replace(first, **{n: _joined([getattr(part, n) for part in parts]) for n in names})
+        return Scene(model, combined(torch.cat, parts))

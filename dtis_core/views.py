@@ -8,13 +8,15 @@ a cure for wrong turns of sprites (Sec. 4.1); here the whole image is turned, at
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from dtis_core.model import Decomposition, DTISprites
+from dtis_core.nested import combined
 from dtis_core.polishing import ROUND, polished
 from dtis_core.predictor import Prediction
 from dtis_core.transformations import Position, Similarity
@@ -48,15 +50,11 @@ def better_of(
     """Return of each image the scene of smaller objective, Eq. (5); of equals the old one."""
     penalty = model.config.penalty
     better = new.objectives(images, penalty) < old.objectives(images, penalty)
-    return _where(better, new, old)
 
+    def chosen(pair: Sequence[Tensor]) -> Tensor:
+        return torch.where(better.view(-1, *[1] * (pair[0].dim() - 1)), *pair)  # (B, ...)
 
-def _where(condition: Bool[Tensor, "B"], new: object, old: object) -> object:
-    """Choose between (nested) dataclasses of tensors along the batch axis."""
-    if isinstance(new, Tensor):
-        return torch.where(condition.view(-1, *[1] * (new.dim() - 1)), new, old)
-    names = new.__dataclass_fields__
-    return replace(new, **{n: _where(condition, getattr(new, n), getattr(old, n)) for n in names})
+    return combined(chosen, (new, old))
 
 
 @torch.no_grad()

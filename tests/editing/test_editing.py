@@ -1,91 +1,15 @@
-"""Edited scenes as values: what is drawn, said as Python and JSON, undone; no kernel, no widget."""
+"""Edited scenes as values: what is drawn, and said as Python; no kernel, no widget."""
 
-import json
 import math
 
 import numpy as np
 import pytest
 import torch
+from kinds import EVERY, IMAGES, KINDS, SIDE, K, L, everything, only
 
-from dtis_core.config import load_preset
-from dtis_core.editing import MOST, EditedScene, History, Renderer
+from dtis_core.editing import MOST, EditedScene, Renderer
 from dtis_core.errors import DtisError
 from dtis_core.manipulation import Change, abilities, apply_change, check_values
-from dtis_core.model import DTISprites
-from dtis_core.runs import RunFolder
-from dtis_core.scene import Run
-from dtis_core.scene_json import from_json, image_fingerprint, to_json
-
-L, K, SIDE = 3, 4, 24
-IMAGES = np.random.default_rng(0).integers(0, 256, (2, SIDE, SIDE, 3), dtype=np.uint8)
-BACKED = ["model.backgrounds=1", "model.background_transformations=[colour]"]
-ALONE = [*BACKED, "model.layers=1", f"model.sprite_size=[{SIDE}, {SIDE}]"]
-KINDS = {  # settings, and what such a model can change
-    "tetrominoes": (["tint", "translation"], [], [], "colour shift"),
-    "multi-dsprites": (
-        ["tint", "placement"], ["similarity"], BACKED, "colour shift scale angle",
-    ),
-    "clevr": (["tint", "placement"], ["projective"], BACKED, "colour shift scale angle"),
-    "signs": (["colour", "projective", "tps"], [], ALONE, "colour shift scale angle bend"),
-    "horses": ([], ["colour", "affine", "tps"], ALONE, "colour shift scale angle bend"),
-    "sized by sprite": (["translation"], ["similarity"], [], "shift scale angle"),
-    "placed by sprite": (["colour"], ["position"], [], "colour shift scale"),
-}  # fmt: skip
-
-
-def a_run(kind):
-    layer, sprite, settings, _ = KINDS[kind]
-    config = load_preset("tetrominoes/fast").override(
-        [
-            f"model.image_size=[{SIDE}, {SIDE}]", "model.sprite_size=[16, 16]",
-            f"model.sprites={K}", "model.looks=image", "model.inference_steps=1",
-            f"model.layer_transformations=[{', '.join(layer)}]",
-            f"model.sprite_transformations=[{', '.join(sprite)}]", *settings,
-        ]
-    )  # fmt: skip
-    torch.manual_seed(0)
-    model = DTISprites(config.model).eval()
-    with torch.no_grad():
-        model.sprites.appearances.uniform_(0, 1)
-        model.sprites.masks.add_(torch.rand_like(model.sprites.masks) * 0.3)
-        for head in ("layer_head", "sprite_head"):
-            getattr(model.predictor, head).weights[-1].normal_(std=0.02)
-    return Run(RunFolder("nowhere"), config, model)
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def kind(request):
-    return request.param
-
-
-@pytest.fixture(scope="module")
-def run(kind):
-    return a_run(kind)
-
-
-@pytest.fixture
-def unedited(run):
-    return EditedScene.of(run.decompose(IMAGES[:1]), image_fingerprint(IMAGES[0]))
-
-
-def only(*kinds):
-    """Run a test with some kinds of models."""
-    return pytest.mark.parametrize("kind", kinds, indirect=True)
-
-
-EVERY = {
-    "sprite": 2, "colour": (1.0, 0.4, 0.7), "shift": (0.1, -0.05), "scale": 1.2, "angle": 40.0,
-    "bend": ((6, 0.1, 0.0), (11, 0.0, -0.1)),
-}  # fmt: skip
-
-
-def everything(scene):
-    """Change all that the model can of the first object, then add and arrange some."""
-    able = abilities(scene.renderer.model) | {"sprite"}
-    scene = scene.edit(1, **{name: value for name, value in EVERY.items() if name in able})
-    scene = scene.duplicate(1).edit(len(scene.objects) + 1, shift=(-0.2, 0.1))
-    return scene.move_to(1, len(scene.objects) - 1)
-
 
 # What can be changed
 
@@ -201,6 +125,18 @@ def test_a_change_of_perspective_keeps_it(run):
 def test_what_cannot_be_is_named(unedited, values, message):
     with pytest.raises(DtisError, match=message):
         unedited.edit(1, **values)
+
+
+@only("multi-dsprites")
+def test_sprites_share_a_change_that_is_theirs(run, unedited):
+    """A turn belongs to all sprites that an object may take: another sprite is turned as well."""
+    parameters = unedited.renderer.scene.parameters
+    _, sprite = apply_change(
+        run.model, Change(angle=30.0), parameters.layer[:, 0], parameters.sprite[:, 0]
+    )
+    angle = run.model.sequences[1].slices["similarity"].start
+    turned = sprite[0, :, angle] - parameters.sprite[0, 0, :, angle]
+    torch.testing.assert_close(turned, torch.full((K,), math.radians(30.0)), rtol=0, atol=1e-5)
 
 
 # Drawing
@@ -356,105 +292,3 @@ def test_batches_are_copied_and_arranged_too(run):
     assert torch.equal(scene.occlusion[1], torch.ones(4, 4).triu(1))
     solid = scene.alphas[:, 0, 0] > 0.5
     assert (scene.instance_map[solid] == 1).all()
-
-
-# JSON
-
-
-def test_json_brings_the_scene_back(unedited):
-    edited = everything(unedited).edit(1, sprite=0)
-    text = to_json(edited)
-    assert from_json(text, [unedited]) == edited
-    assert np.array_equal(from_json(text, [unedited]).render(), edited.render())
-    assert from_json(to_json(unedited), [unedited]) == unedited
-
-
-def put(*path):
-    """Return a function that sets the value at a path of keys, the last of them the value."""
-
-    def change(whole):
-        for key in path[:-2]:
-            whole = whole[key]
-        whole[path[-2]] = path[-1]
-
-    return change
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda whole: whole.pop("objects"), "scene: lacks the field 'objects'"),
-        (put("objcts", 1), "scene: unknown field 'objcts', did you mean 'objects'"),
-        (put("format", 2), "format: expected 'dtis scene 1', found 2"),
-        (put("model", "0"), "model: the scene was saved with another model than [0-9a-f]{16}"),
-        (put("image", "0"), "image: none of these images is the scene's, '0'"),
-        (put("objects", []), r"objects: expected a list of 3 to 24, found \[\]"),
-        (put("objects", 1, None), r"objects\[1\]: expected an object of fields, found None"),
-        (put("objects", 1, {}), r"objects\[1\]: lacks the field 'layer'"),
-        (put("objects", 1, "layer", 1), r"objects\[1\].layer: must be 2, found 1"),
-        (put("objects", 3, "layer", 9), r"objects\[3\].layer: must be in 1\.\.3, found 9"),
-        (put("objects", 0, "scael", 1), r"objects\[0\]: unknown field 'scael', did.*'scale'"),
-        (put("objects", 0, "sprite", 1.5), r"objects\[0\].sprite: must be in 0\.\.4, found 1.5"),
-        (put("objects", 0, "shift", [0]), r"objects\[0\].shift: expected \(x, y\), found 1"),
-        (put("objects", 0, "shift", None), r"objects\[0\].shift: expected \(x, y\), found None"),
-        (put("objects", 0, "scale", "2"), r"objects\[0\].scale: must be above 0, found '2'"),
-        (put("objects", 0, "angle", math.nan), r"objects\[0\].angle: must be finite"),
-        (put("objects", 0, "bend", 4), r"objects\[0\].bend: expected a list"),
-        (put("objects", 0, "colour", [1, [], 2]), r"objects\[0\].colour: must be finite"),
-        (put("order", [1, 2, 3, 3]), r"order: must name each of the layers 1\.\.4 once"),
-        (put("order", {"1": 2}), r"order: must name each of the layers 1\.\.4 once"),
-    ],
-)
-@only("multi-dsprites")
-def test_each_malformed_field_is_named(unedited, change, message):
-    whole = json.loads(to_json(everything(unedited)))
-    change(whole)
-    with pytest.raises(DtisError, match=f"^{message}"):
-        from_json(json.dumps(whole), [unedited])
-
-
-@only("tetrominoes")
-def test_what_is_no_json_or_no_scene_is_refused(unedited):
-    for text, message in [("{", "^not JSON"), ("[]", r"^scene: expected an object"), ("", "^not")]:
-        with pytest.raises(DtisError, match=message):
-            from_json(text, [unedited])
-
-
-# Undoing
-
-
-@only("tetrominoes")
-def test_a_drag_undoes_at_once_and_a_reset_can_be_undone(unedited):
-    history = History((unedited,))
-    for tick in range(1, 4):
-        history = history.changed(unedited.edit(1, shift=(tick / 10, 0.0)), ("right", 0))
-    dragged = history.present
-    history = history.changed(dragged.remove(2), None)
-    assert history.undone().present == dragged
-    assert history.undone().undone().present == unedited
-    assert history.undone().undone().undone().present == unedited
-    reset = history.changed(unedited, None)
-    assert reset.undone().present == history.present
-
-
-@only("tetrominoes")
-def test_steps_of_two_drags_and_of_two_clicks_stay_apart(unedited):
-    history = History((unedited,))
-    history = history.changed(unedited.edit(1, sprite=0), ("sprite", 0))
-    second = unedited.edit(1, shift=(0.2, 0.0))
-    assert len(history.changed(second, ("sprite", 1)).states) == 3
-    assert history.changed(history.present, None) is history
-    copies = history.changed(second, None).changed(second.duplicate(1), None)
-    assert len(copies.states) == 4
-
-
-@only("multi-dsprites")
-def test_sprites_share_a_change_that_is_theirs(run, unedited):
-    """A turn belongs to all sprites that an object may take: another sprite is turned as well."""
-    parameters = unedited.renderer.scene.parameters
-    _, sprite = apply_change(
-        run.model, Change(angle=30.0), parameters.layer[:, 0], parameters.sprite[:, 0]
-    )
-    angle = run.model.sequences[1].slices["similarity"].start
-    turned = sprite[0, :, angle] - parameters.sprite[0, 0, :, angle]
-    torch.testing.assert_close(turned, torch.full((K,), math.radians(30.0)), rtol=0, atol=1e-5)
