@@ -76,8 +76,7 @@ def score(
 
 def evaluate(arguments: argparse.Namespace) -> int:
     """`dtis eval RUN`: score a run folder or a shipped model."""
-    data = (arguments.split, arguments.data, arguments.path)
-    scores = score(arguments.run, *data, arguments.set)
+    scores = score(arguments.run, arguments.split, arguments.data, arguments.path, arguments.set)
     print_scores(scores, arguments.json)
     return 0
 
