@@ -6,7 +6,7 @@ import pytest
 
 from dtis_core.errors import DtisError
 from dtis_core.metrics import summarise
-from dtis_core.results import existing, own_scores, score_cells
+from dtis_core.results import existing, own_scores, score_cells, shipped_runs
 from dtis_core.runs import RunFolder
 from dtis_core.scene import SHIPPED
 
@@ -38,3 +38,13 @@ def test_a_run_that_was_not_scored_is_named(tmp_path):
     copy.update_manifest(scores={})
     with pytest.raises(DtisError, match="copy: has no scores on tetrominoes/test"):
         score_cells([copy], ["ARI"])
+
+
+def test_runs_are_told_apart_by_their_settings_and_what_they_were_scored_with():
+    greedy = shipped_runs("multi-dsprites2/fast")
+    exhaustive = shipped_runs("multi-dsprites2/fast", ["model.selection=exhaustive"])
+    assert {folder.config().model.selection for folder in greedy} == {"greedy"}
+    assert {folder.config().model.selection for folder in exhaustive} == {"exhaustive"}
+    first = greedy[0]  # trained without views, which training does not use, and scored with them
+    assert first.config().model.views == 1
+    assert "model.views=4" in own_scores(first)["settings"]
