@@ -159,7 +159,7 @@ class Predictor(nn.Module):
             self.occlusion_head = LayerwiseMLP(1, 2 * features, min(pairs, 1))
 
     def forward(self, images: Float[Tensor, "B C H W"]) -> Prediction:
-        """Predict all parameters but the occlusions. Zero, that is identity, before training."""
+        """Predict all parameters but the occlusions. Zero before training."""
         maps = self.encoder(images.contiguous(memory_format=torch.channels_last))
         features, position = self.look(maps)
         B, L, _ = features.shape

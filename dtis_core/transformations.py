@@ -1,8 +1,8 @@
 """Transformation modules and sequences (Sec. 3.1 Eq. 3, C.1, Table 6).
 
-Each module is identity for zero parameters. Colour modules are affine per channel, so they commute
-with resampling: a sequence keeps them pending on its `Canvas` and applies them once, at the end,
-instead of on B x L copies of each sprite.
+Each module but `Position` is identity for zero parameters. Colour modules are affine per channel,
+so they commute with resampling: a sequence keeps them pending on its `Canvas` and applies them
+once, at the end, instead of on B x L copies of each sprite.
 """
 
 import math
