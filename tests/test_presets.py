@@ -1,5 +1,7 @@
 """Every preset is complete, explains itself, builds its model and can take a step."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -25,6 +27,20 @@ def test_a_preset_names_itself_its_data_and_its_reasons(name):
     assert config.preset == name and config.description
     assert config.data.name in DATASETS
     assert (PRESETS / f"{name}.yaml").read_text().startswith("# ")
+
+
+@pytest.mark.parametrize("dataset", [*sorted(PAPER.keys() - {"svhn"}), "multi-dsprites2"])
+def test_each_setting_that_a_fast_preset_changes_says_why(dataset):
+    paper = load_preset(f"{dataset}/paper").to_dict()
+    fast = load_preset(f"{dataset}/fast").to_dict()
+    section, silent, lines = "", [], (PRESETS / dataset / "fast.yaml").read_text().splitlines()
+    for line in lines:
+        indent, name, _ = re.match(r"( *)(\w*)(.*)", line).groups()
+        if name and not indent:
+            section = name
+        elif name and paper[section][name] != fast[section][name] and "#" not in line:
+            silent.append(name)
+    assert any("#" in line for line in lines[1:]) and not silent
 
 
 @pytest.mark.parametrize("dataset", PAPER)
