@@ -90,7 +90,7 @@ class TrainingConfig:
     reassign_until: float | None = None  # None: to the end
     coarse_until: float = 0  # until then, images and sprites of half the size,
     quarter_until: float = 0  # and until then, of a quarter
-    extra_sprites: int = 0  # more than model.sprites at first; the least needed are given up
+    extra_sprites: int = 0  # more than model.sprites at first; the least used are given up
     retire_from: float = 0  # one after the other between these two
     retire_until: float = 0
     refit_at: float | None = None  # sprites are fitted to polished scenes there, and then kept

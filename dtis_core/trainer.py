@@ -24,7 +24,7 @@ from dtis_core.refitting import REFIT_IMAGES, refit
 from dtis_core.schedule import half_cosine
 
 VISIBLE = 0.1  # transparency that a layer must reach somewhere
-COUNTS = ("usage", "need", "share", "counters", "invisible")  # a checkpoint's other tensors
+COUNTS = ("usage", "share", "counters", "invisible")  # a checkpoint's other tensors
 SPRITES = "model.sprites.appearances"  # the tensor of a checkpoint that shows K
 
 
@@ -44,7 +44,7 @@ class Trainer:
             self.model.backgrounds.start_from(self._scaled(mean[None])[0])
         self.optimizer = self._build_optimizer()
         self.noise = torch.Generator(self.device)
-        self.usage, self.need = torch.zeros(2, self.sprites, dtype=torch.float64)
+        self.usage = torch.zeros(self.sprites, dtype=torch.float64)
         self.reassigned = 0  # restarts of sprites so far
         # At the last count: sprites without use, each one's share of the layers in use, and the
         # share of these layers that showed nothing.
@@ -247,7 +247,7 @@ class Trainer:
                 tensors[f"adam.{key}.{name}"] = value
         counters = torch.tensor([self.reassigned, self.dead_sprites, self.hidden])
         invisible = torch.tensor(self.invisible, dtype=torch.float64)
-        counts = {"usage": self.usage, "need": self.need, "share": self.share}
+        counts = {"usage": self.usage, "share": self.share}
         return tensors | counts | {"counters": counters, "invisible": invisible}
 
     def load_state(self, tensors: dict[str, Tensor], step: int, where: Path) -> None:
@@ -271,18 +271,16 @@ class Trainer:
                 self.optimizer.state[parameter] = {
                     key: tensors[f"adam.{key}.{name}"].to(parameter.device) for key in keys
                 }
-        self.usage, self.need = tensors["usage"].clone(), tensors["need"].clone()
+        self.usage = tensors["usage"].clone()
         self.reassigned, self.dead_sprites, self.hidden = tensors["counters"].tolist()
         self.share, self.invisible = tensors["share"].clone(), float(tensors["invisible"])
 
     def _count(self, scene: Decomposition) -> None:
-        """Count uses of each sprite, and how much larger the errors would be without it."""
+        """Count uses of each sprite, and layers that hide what they use."""
         sprites = scene.selection.sprites
-        chosen, need = sprites.flatten().cpu(), scene.selection.need.flatten().cpu()
         brightest = scene.alphas[:, -sprites.shape[1] :].detach().amax(dim=(2, 3, 4))  # (B, L)
         self.hidden += int(((sprites > 0) & (brightest < VISIBLE)).sum())
-        self.usage += torch.bincount(chosen, minlength=self.sprites + 1)[1:]
-        self.need += torch.bincount(chosen, need.double(), minlength=self.sprites + 1)[1:]
+        self.usage += torch.bincount(sprites.flatten().cpu(), minlength=self.sprites + 1)[1:]
 
     def _reassign_and_retire(self) -> None:
         """Restart sprites too little used (C.2), and give up extra ones that are due."""
@@ -297,10 +295,9 @@ class Trainer:
                 self.model, self.optimizer, self.share, training.reassign_below / 100 / self.sprites
             )
         surplus = self.sprites - self.config.model.sprites - self.extra_sprites()
-        if surplus > 0:
-            self._keep_only(sorted(self.need.argsort(descending=True)[:-surplus].tolist()))
+        if surplus > 0:  # two sprites of one kind share its images, so one of them goes first
+            self._keep_only(sorted(self.share.argsort(descending=True)[:-surplus].tolist()))
         self.usage.zero_()
-        self.need.zero_()
 
     def extra_sprites(self) -> int:
         """Return how many sprites more than K there should be after the present step."""
@@ -312,5 +309,4 @@ class Trainer:
     def _keep_only(self, kept: list[int]) -> None:
         keep_only(self.model, self.optimizer, kept)
         self.sprites = len(kept)
-        self.usage, self.need = self.usage[kept], self.need[kept]
-        self.share = self.share[kept]
+        self.usage, self.share = self.usage[kept], self.share[kept]

@@ -253,7 +253,7 @@ def test_a_smaller_model_predicts_what_the_larger_did_for_the_sprites_kept():
     assert model.config.sprites == 3
 
 
-def test_extra_sprites_go_one_by_one_the_least_needed_first():
+def test_extra_sprites_go_one_by_one_the_least_used_first():
     trainer = Trainer(digits(), random_images(40), 0)
     counts = []
     while trainer.step < trainer.length:
@@ -261,7 +261,7 @@ def test_extra_sprites_go_one_by_one_the_least_needed_first():
         counts.append(trainer.sprites)
     assert counts[0] == 6 and counts[-1] == 3 and counts == sorted(counts, reverse=True)
     assert max(a - b for a, b in itertools.pairwise(counts)) == 1
-    trainer.sprites, trainer.need = 3, torch.tensor([2.0, 0.5, 1.0])
+    trainer.sprites, trainer.usage = 3, torch.tensor([2.0, 0.5, 1.0])
     trainer.config = digits("model.sprites=2")  # one too many
     masks = trainer.model.sprites.masks.detach().clone()
     trainer._reassign_and_retire()
