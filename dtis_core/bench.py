@@ -82,7 +82,8 @@ def bench_preset(preset: str, seconds: float, device: str) -> dict:
     Step and encoder alternate for `seconds`; the oracle is slow and runs twice, the first time to
     warm up.
     """
-    config = load_preset(preset).override(["training.coarse_until=0"])  # steps of the full size
+    full = ["training.coarse_until=0", "training.quarter_until=0"]  # steps of the full size
+    config = load_preset(preset).override(full)
     count = min(config.data.count or 2048, 2048)
     data = datasets.load_for(config, config.data.train_split, count)
     trainer = Trainer(config, data.images, seed=0, device=device)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dtis_core.errors import DtisError
+from dtis_core.errors import DtisError, NoLabels
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -32,7 +32,10 @@ def train(arguments: argparse.Namespace) -> int:
     status = folder.manifest()["status"]
     print(f"{status} at step {folder.manifest()['step']}: {out}")
     if status in ("finished", "stopped"):
-        print_scores(score(out, None, None), as_json=False)
+        try:
+            print_scores(score(Path(out), None, None), as_json=False)
+        except NoLabels as error:
+            print(f"not scored: {error}")
     return 130 if status == "interrupted" else 0
 
 
@@ -56,6 +59,8 @@ def score(
     from dtis_core.runs import commit
     from dtis_core.scene import SHIPPED, load
 
+    if path and not data_name:
+        raise DtisError(f"--path {path}: of which data? Name it with --data, such as --data folder")
     run = load(name).seeking(settings)
     config = run.config
     if data_name:
@@ -68,7 +73,7 @@ def score(
     scores["scored_by_commit"] = commit()
     if settings:
         scores["settings"] = list(settings)
-    if run.folder.path.parent != SHIPPED:
+    if run.folder.path.resolve().parent != SHIPPED.resolve():
         kept = run.manifest.get("scores", {})
         run.folder.update_manifest(scores=kept | {f"{config.data.name}/{split}": scores})
     return scores
@@ -168,8 +173,9 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--max-steps", type=int, help="stop there; --resume goes on")
     sub.add_argument("--checkpoint-seconds", type=float, default=45.0, help="time between two")
-    sub.add_argument("--resume", action="store_true", help="continue the run in --out")
-    sub.add_argument("--overwrite", action="store_true", help="replace the run in --out")
+    former = sub.add_mutually_exclusive_group()
+    former.add_argument("--resume", action="store_true", help="continue the run in --out")
+    former.add_argument("--overwrite", action="store_true", help="replace the run in --out")
     sub.add_argument("--device", default="cpu", help="cpu or cuda")
     sub.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE")
 

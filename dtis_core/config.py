@@ -133,7 +133,7 @@ class Config:
                 )
             try:
                 section[path[1]] = yaml.safe_load(text)
-            except yaml.YAMLError as error:
+            except (yaml.YAMLError, ValueError) as error:  # ValueError: of a date
                 raise DtisError(f"--set {assignment}: '{text}' is not a YAML value") from error
         return from_dict(values, where="--set")
 
@@ -272,8 +272,10 @@ def _check_ranges(config: Config, where: str) -> None:
              "training.retire_until", "from training.retire_from to before training.length",
              training.retire_until)  # fmt: skip
     if training.refit_at is not None:
-        need(training.coarse_until <= training.refit_at <= training.length, "training.refit_at",
-             "from training.coarse_until to training.length", training.refit_at)  # fmt: skip
+        first = training.coarse_until
+        need(first <= training.refit_at <= training.length and training.refit_at > 0,
+             "training.refit_at", "above 0, from training.coarse_until to training.length",
+             training.refit_at)  # fmt: skip
         need(training.refit_rate > 0, "training.refit_rate", "above 0", training.refit_rate)
     moment = training.second_moment
     need(0 <= moment < 1, "training.second_moment", "in [0, 1)", moment)
@@ -296,7 +298,7 @@ def _read_yaml(path: Path) -> object:
     """Read a YAML file, on top of the preset that its `extends` names, if any."""
     try:
         values = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())  # YAML's own take several lines
         raise DtisError(f"{path}: cannot be read as a configuration ({reason})") from error
     if isinstance(values, dict) and "extends" in values:

@@ -8,6 +8,10 @@ class DtisError(Exception):
     """A problem the user can mend: names the file or field, what was found and what to do."""
 
 
+class NoLabels(DtisError):
+    """Data without the true labels that scores need."""
+
+
 def suggest(word: str, known: Iterable[str]) -> str:
     """Return `", did you mean 'x'?"` for the nearest known word, or the list of known words."""
     known = sorted(known)

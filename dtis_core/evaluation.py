@@ -6,7 +6,7 @@ import torch
 from dtis_core import metrics
 from dtis_core.composition import squared_errors
 from dtis_core.datasets import SceneDataset
-from dtis_core.errors import DtisError
+from dtis_core.errors import NoLabels
 from dtis_core.scene import Run, Scene
 
 SCORES = ("ARI", "ARI-FG", "mACC", "mIoU", "accuracy", "NMI", "IoU")
@@ -18,10 +18,12 @@ def evaluate(run: Run, data: SceneDataset, steps: int | None = None) -> dict:
 
     Which scores depends on what is known: `clustering_scores` for images with a class each,
     `segmentation_scores` for masks of one object, `scene_scores` for more. `steps` is T of
-    Algorithm 1, by default the configuration's. Raises DtisError for data without labels.
+    Algorithm 1, by default the configuration's. Raises NoLabels where too little is known.
     """
     if data.categories is None:
-        raise DtisError(f"{data.name}: has no true labels, so there is nothing to score against")
+        raise NoLabels(f"{data.name}: has no true labels, so there is nothing to score against")
+    if data.masks is None and data.categories.shape[1] > 1:
+        raise NoLabels(f"{data.name}: has several objects in an image, and no masks of them")
     if data.masks is None:
         scored = clustering_scores
     else:

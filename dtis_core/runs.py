@@ -11,6 +11,7 @@ manifest.json         seed, commit, versions, device, wall time, data fingerprin
 import json
 import math
 import platform
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -108,8 +109,27 @@ class RunFolder:
         """Delete a former run's files, and nothing else."""
         names = ("config.yaml", "model.safetensors", "trainer.safetensors", "metrics.jsonl",
                  "manifest.json")  # fmt: skip
-        for file in [self.path / n for n in names] + list((self.path / "sprites").glob("*.png")):
+        for file in [self.path / name for name in names] + self._snapshot_files():
             file.unlink(missing_ok=True)
+
+    def start_again(self) -> None:
+        """Drop what a run logged before it was killed without a checkpoint.
+
+        Raises DtisError where it had one, which an exported run leaves behind.
+        """
+        if self.manifest().get("step"):
+            raise DtisError(
+                f"{self.path}: has no trainer.safetensors to go on from, as after an export; "
+                "train anew in another --out"
+            )
+        write_text(self.path / "metrics.jsonl", "")
+        for file in self._snapshot_files():
+            file.unlink()
+
+    def _snapshot_files(self) -> list[Path]:
+        """Return the pictures of snapshots, in order: a kill may leave .temporaries beside them."""
+        files = (self.path / "sprites").glob("*.png")
+        return sorted(file for file in files if re.fullmatch(r"\d{6,}", file.stem))
 
     def config(self) -> Config:
         """Return the run's configuration. Raises DtisError where there is none."""
@@ -160,8 +180,7 @@ class RunFolder:
 
     def snapshots(self) -> list[tuple[int, np.ndarray]]:
         """Return (step, RGBA sheet) of all snapshots, in order."""
-        files = sorted((self.path / "sprites").glob("[0-9]*.png"))  # a kill may leave .temporaries
-        return [(int(file.stem), np.asarray(Image.open(file))) for file in files]
+        return [(int(file.stem), np.asarray(Image.open(file))) for file in self._snapshot_files()]
 
     def save(self, trainer: Trainer, wall_seconds: float, status: str) -> None:
         """Write a checkpoint: trainer state first, then the weights for use, then the manifest."""
@@ -199,8 +218,11 @@ class RunFolder:
         """Copy configuration, weights, metrics, manifest and some snapshots to a new folder.
 
         Weights are stored in half precision where `half`; what only resuming needs is left out.
-        Returns the new folder. Raises DtisError where it exists or this is no run folder.
+        Returns the new folder. Raises DtisError where it exists, this is no run folder, or
+        `snapshots` is not at least 1.
         """
+        if snapshots < 1:
+            raise DtisError(f"--snapshots: must be at least 1, found {snapshots}")
         if destination.exists():
             raise DtisError(f"{destination}: exists already; choose another folder, or remove it")
         config, manifest = self.config(), self.manifest()
@@ -209,9 +231,10 @@ class RunFolder:
         weights = read_tensors(self.path / "model.safetensors")[0]
         if half:
             weights = {k: v.half() if v.is_floating_point() else v for k, v in weights.items()}
-        write_text(destination / "metrics.jsonl", (self.path / "metrics.jsonl").read_text())
+        lines = "".join(json.dumps(line) + "\n" for line in self.metrics())
+        write_text(destination / "metrics.jsonl", lines)
         write_tensors(destination / "model.safetensors", weights, {})
-        files = sorted((self.path / "sprites").glob("[0-9]*.png"))
+        files = self._snapshot_files()
         for file in files[:: -max(1, math.ceil(len(files) / snapshots))]:  # the last one always
             with replacing(destination / "sprites" / file.name) as temporary:
                 shutil.copyfile(file, temporary)

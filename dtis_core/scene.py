@@ -34,15 +34,16 @@ def shipped_names() -> list[str]:
 
 
 def load(name: str | Path, device: str = "cpu") -> "Run":
-    """Load a shipped model by name, or a run folder by path.
+    """Load a shipped model by name, a string, or a run folder by path, a string or a Path.
 
-    Raises DtisError for an unknown name or a damaged folder.
+    Raises DtisError for an unknown name, one that could mean either, or a damaged folder.
     """
-    path = Path(name)
-    if str(name) in shipped_names():
-        path = SHIPPED / str(name)
+    path, known = Path(name), shipped_names()
+    if name in known:
+        if RunFolder(path).exists:
+            raise DtisError(f"'{name}' is a shipped model and a run folder; write ./{name} for it")
+        path = SHIPPED / path
     elif not path.exists():
-        known = shipped_names()
         raise DtisError(
             f"'{name}' is neither a shipped model nor a run folder{suggest(str(name), known)}"
         )

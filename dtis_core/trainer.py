@@ -223,7 +223,9 @@ class Trainer:
         loss.backward()
         self.optimizer.step()
         self._count(scene)
-        if (self.step + 1) % self.config.training.reassign_every == 0:
+        training = self.config.training
+        last = self.step + 1 == self.in_steps(training.retire_until)
+        if last or (self.step + 1) % training.reassign_every == 0:
             self._reassign_and_retire()
         halvings, refitted = self.halvings, self.refitted
         self.step += 1

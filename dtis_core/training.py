@@ -70,7 +70,9 @@ def train(
         check_same_run(folder, config, seed, data.fingerprint)
         if (out / "trainer.safetensors").is_file():
             seconds = folder.restore(trainer)
-            folder.note_resumption(trainer.step)
+        else:
+            folder.start_again()
+        folder.note_resumption(trainer.step)
     else:
         if overwrite:
             folder.clear()
@@ -135,6 +137,7 @@ class _Session:
         self.trainer: Trainer = trainer
         self.end: int = end
         self.watcher: Watcher | None = watcher
+        self.whole = True  # no step is half done
         self.started = time.monotonic() - seconds
         self.checkpoint_seconds: float = checkpoint_seconds
         self.saved = time.monotonic()
@@ -163,7 +166,9 @@ class _Session:
         try:
             with between_steps() as check_interrupt:
                 while trainer.step < self.end:
+                    self.whole = False
                     self.recent.append(trainer.train_step())
+                    self.whole = True
                     self.bar.update()
                     if trainer.step % every == 0 or trainer.step == self.end:
                         self.folder.snapshot(trainer.model_for_use(), trainer.step)
@@ -176,13 +181,17 @@ class _Session:
                     check_interrupt()
             status = "finished" if trainer.step >= trainer.length else "stopped"
         except KeyboardInterrupt:
-            self.bar.write(f"interrupted at step {trainer.step}; continue with --resume")
+            where, lost = ("at", "") if self.whole else ("within", " from the last checkpoint")
+            self.bar.write(f"interrupted {where} step {trainer.step}; continue with --resume{lost}")
         except DtisError:
             self.folder.update_manifest(status="failed")
             raise
         finally:
             self.bar.close()
-        self.folder.save(trainer, self.seconds, status)
+        if self.whole:
+            self.folder.save(trainer, self.seconds, status)
+        else:
+            self.folder.update_manifest(status=status)
 
     def _log(self) -> bool:
         """Write a line of metrics; return whether the watcher wants to stop."""

@@ -123,7 +123,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict:
             raise DtisError(f"--set: found '{assignment}', give name=value")
         try:
             value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError) as error:  # ValueError: of a date
             raise DtisError(f"--set {name}: '{text}' is not a YAML value") from error
         if not isinstance(value, (str, int, float, bool, type(None))):
             raise DtisError(f"--set {name}: '{text}' is a {type(value).__name__}, give one value")

@@ -10,7 +10,7 @@ from dtis_core import evaluation, metrics
 from dtis_core.cli import print_scores
 from dtis_core.config import load_preset
 from dtis_core.datasets import SceneDataset
-from dtis_core.errors import DtisError
+from dtis_core.errors import NoLabels
 from dtis_core.evaluation import evaluate
 from dtis_core.model import DTISprites
 from dtis_core.runs import RunFolder
@@ -148,8 +148,11 @@ def test_more_steps_of_the_algorithm_can_be_asked_for(run, data, monkeypatch):
 def test_data_without_labels_have_no_scores(run, data):
     for masks in (None, data.masks):
         unlabelled = SceneDataset("photos", data.images, masks, None)
-        with pytest.raises(DtisError, match="photos: has no true labels"):
+        with pytest.raises(NoLabels, match="photos: has no true labels"):
             evaluate(run, unlabelled)
+    several = SceneDataset("photos", data.images, None, np.ones((len(data.images), 2), np.int64))
+    with pytest.raises(NoLabels, match="several objects in an image, and no masks of them"):
+        evaluate(run, several)
 
 
 def test_scores_are_printed_in_percent(run, data, capsys):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import struct
 
 import numpy as np
 import pytest
@@ -72,6 +73,39 @@ def test_photographs_are_turned_upright(photos):
     exif[0x0112] = 6  # the camera was turned: show the pixels a quarter turn clockwise
     save(photos / "a.png", pixels, exif=exif)
     assert np.array_equal(load(photos, size=(12, 8)).images[0], np.rot90(pixels, -1))
+
+
+def test_tags_that_cannot_be_written_back_do_no_harm(photos):
+    upside_down = struct.pack("<HHIHH", 0x0112, 3, 1, 3, 0)
+    unit = struct.pack("<HHI4s", 0x0128, 2, 4, b"in")  # as text, where a number belongs
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + upside_down + unit + bytes(4)
+    pixels = grey(np.repeat(np.uint8([0, 200]), 32).reshape(8, 8))  # dark above, light below
+    save(photos / "a.jpg", pixels, exif=exif)
+    assert load(photos).images[0, [1, 6], 4, 0].tolist() == [200, 0]
+
+
+def test_16_bits_become_8_and_what_is_transparent_white(photos):
+    photos.mkdir()
+    Image.fromarray(np.full((9, 9), 100 * 257, np.uint16)).save(photos / "a.png")
+    Image.fromarray(np.full((9, 9), 100 * 257, np.uint16)).save(photos / "b.tif")
+    Image.new("RGBA", (9, 9), (1, 2, 3, 0)).save(photos / "c.png")
+    Image.new("RGBA", (9, 9), (100, 100, 100, 255)).save(photos / "d.png")
+    assert load(photos).images[:, 4, 4].tolist() == [[100] * 3, [100] * 3, [255] * 3, [100] * 3]
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+def test_values_of_unknown_range_are_refused(photos, kind):
+    photos.mkdir()
+    Image.fromarray(np.full((9, 9), 1, kind)).save(photos / "a.tif")
+    with pytest.raises(DtisError, match="a.tif: .* where 8 or 16 bits a channel are wanted"):
+        load(photos)
+
+
+def test_a_link_that_leads_nowhere_is_named(photos):
+    save(photos / "a.png", 1)
+    (photos / "b.png").symlink_to(photos / "gone.png")
+    with pytest.raises(DtisError, match="b.png: cannot be read; replace or remove it"):
+        load(photos)
 
 
 def test_splits_and_counts_of_a_folder(photos):

@@ -5,9 +5,11 @@ from dataclasses import fields
 import numpy as np
 import pytest
 import torch
+from image_writer import save
 from PIL import Image
 
 from dtis_core import datasets
+from dtis_core.cli import main
 from dtis_core.config import TrainingConfig, load_preset
 from dtis_core.errors import DtisError
 from dtis_core.model import DTISprites
@@ -121,3 +123,17 @@ def test_a_folder_without_images_is_named(tmp_path):
 def test_a_schedule_has_a_length():
     with pytest.raises(DtisError, match=r"training\.length must be above 0"):
         scaled(load_preset("digits"), 0)
+
+
+def test_a_training_without_labels_ends_well_and_says_that_nothing_is_scored(tmp_path, capsys):
+    for index in range(4):
+        save(tmp_path / "photos" / f"{index}.png", 60 * index)
+    settings = [f"data.path={tmp_path / 'photos'}", "model.image_size=[16, 16]",
+                "model.sprite_size=[16, 16]", "training.batch_size=2"]  # fmt: skip
+    arguments = [word for setting in settings for word in ("--set", setting)]
+    arguments += ["--out", str(tmp_path / "run"), "--max-steps", "2"]
+    assert main(["train", "photos/fast", *arguments]) == 0
+    assert "not scored: photos (own images): has no true labels" in capsys.readouterr().out
+    assert main(["eval", str(tmp_path / "run")]) == 2  # who asks for scores gets an error
+    assert main(["eval", str(tmp_path / "run"), "--path", str(tmp_path)]) == 2
+    assert "Name it with --data" in capsys.readouterr().err

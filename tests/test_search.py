@@ -268,6 +268,13 @@ def test_extra_sprites_go_one_by_one_the_least_used_first():
     assert torch.equal(trainer.model.sprites.masks, masks[[0, 2]])
 
 
+def test_all_extra_sprites_are_gone_when_they_should_be_whenever_the_next_restarts_are_due():
+    trainer = Trainer(digits("training.reassign_every=1000"), random_images(40), 0)
+    while trainer.step < trainer.in_steps(trainer.config.training.retire_until):
+        trainer.train_step()
+    assert trainer.sprites == trainer.config.model.sprites < trainer.length
+
+
 def test_a_run_with_extra_sprites_resumes_to_the_same_weights(tmp_path):
     whole = train(digits(), tmp_path / "whole", quiet=True)
     train(digits(), tmp_path / "parts", quiet=True, max_steps=7)

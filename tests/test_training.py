@@ -20,6 +20,7 @@ from dtis_core.files import read_tensors
 from dtis_core.model import DTISprites
 from dtis_core.runs import RunFolder
 from dtis_core.scene import load
+from dtis_core.trainer import Trainer
 from dtis_core.training import train
 
 
@@ -115,6 +116,65 @@ def test_an_interrupted_run_is_usable_and_resumes_to_the_same_weights(tmp_path):
     arguments[arguments.index("--out") + 1] = str(tmp_path / "whole")
     assert main([*arguments, "--max-steps", str(step + 2)]) == 0
     assert_same_state(tmp_path / "whole", out)
+
+
+def test_a_step_that_is_cut_in_two_is_not_kept(tmp_path, monkeypatch, capsys):
+    whole = train(small(), tmp_path / "whole", quiet=True)
+    former, steps = Trainer.train_step, []
+
+    def cut(self):
+        value = former(self)
+        steps.append(self.step)
+        if self.step == 7:  # as by a second Ctrl-C, after the weights have changed
+            raise KeyboardInterrupt
+        return value
+
+    monkeypatch.setattr(Trainer, "train_step", cut)
+    folder = train(small(), tmp_path / "cut", checkpoint_seconds=0)
+    said = "interrupted within step 7; continue with --resume from the last checkpoint"
+    assert said in capsys.readouterr().out
+    assert folder.manifest()["status"] == "interrupted" and folder.manifest()["step"] == 6
+    monkeypatch.setattr(Trainer, "train_step", former)
+    train(small(), tmp_path / "cut", quiet=True, resume=True)
+    assert_same_state(whole.path, folder.path)
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_again(tmp_path):
+    whole = train(small(), tmp_path / "whole", quiet=True)
+    folder = train(small(), tmp_path / "killed", quiet=True, max_steps=5)
+    for name in ("trainer.safetensors", "model.safetensors"):
+        (folder.path / name).unlink()
+    folder.update_manifest(step=0)
+    train(small(), tmp_path / "killed", quiet=True, resume=True)
+    assert [line["step"] for line in folder.metrics()] == [line["step"] for line in whole.metrics()]
+    assert_same_state(whole.path, folder.path)
+
+
+def test_an_exported_run_cannot_be_resumed(tmp_path):
+    folder = train(small(), tmp_path / "run", quiet=True, max_steps=5)
+    copy = folder.export(tmp_path / "copy")
+    before = (copy.path / "model.safetensors").read_bytes()
+    with pytest.raises(DtisError, match="copy: has no trainer.safetensors to go on from"):
+        train(small(), copy.path, quiet=True, resume=True)
+    assert (copy.path / "model.safetensors").read_bytes() == before
+
+
+def test_a_run_is_replaced_but_no_other_file(tmp_path):
+    folder = train(small(), tmp_path, quiet=True)
+    own = tmp_path / "sprites" / "hero.png"
+    own.write_bytes(b"mine")
+    train(small(), tmp_path, quiet=True, max_steps=2, overwrite=True)
+    assert own.read_bytes() == b"mine"
+    assert [step for step, _ in folder.snapshots()] == [1, 2]
+
+
+def test_a_run_that_is_named_like_a_shipped_model(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main([*command("digits"), "--max-steps", "2"]) == 0
+    assert "tetrominoes/test" in RunFolder("digits").manifest()["scores"]
+    assert load("./digits").config.data.name == "tetrominoes"
+    with pytest.raises(DtisError, match="a shipped model and a run folder; write ./digits"):
+        load("digits")
 
 
 def test_a_watcher_can_stop_a_run(tmp_path):
@@ -270,5 +330,8 @@ def test_an_export_holds_what_use_needs_in_half_the_bytes(tmp_path):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
     with pytest.raises(DtisError, match="exists already"):
         folder.export(tmp_path / "half")
+    with pytest.raises(DtisError, match="--snapshots: must be at least 1, found 0"):
+        folder.export(tmp_path / "none", snapshots=0)
+    assert not (tmp_path / "none").exists()
     with pytest.raises(DtisError, match="not a run folder"):
         RunFolder(tmp_path).export(tmp_path / "other")

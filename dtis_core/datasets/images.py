@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 from numpy.typing import ArrayLike
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 from tqdm import tqdm
 
 from dtis_core.datasets import fingerprint
@@ -15,6 +15,11 @@ from dtis_core.errors import DtisError
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 Size = tuple[int, int]  # height, width
+Turn = Image.Transpose
+TURNS = {  # what undoes each of EXIF's orientations but the upright one
+    2: Turn.FLIP_LEFT_RIGHT, 3: Turn.ROTATE_180, 4: Turn.FLIP_TOP_BOTTOM, 5: Turn.TRANSPOSE,
+    6: Turn.ROTATE_270, 7: Turn.TRANSVERSE, 8: Turn.ROTATE_90,
+}  # fmt: skip
 
 
 def find_images(folder: Path, advice: str) -> list[Path]:
@@ -39,12 +44,28 @@ def _open(path: Path, convert: Callable[[Image.Image], ArrayLike]) -> np.ndarray
     """
     try:
         with Image.open(path) as picture:
-            ImageOps.exif_transpose(picture, in_place=True)
-            return np.asarray(convert(picture))
+            picture.load()
+            turn = TURNS.get(picture.getexif().get(ExifTags.Base.Orientation))
+            return np.asarray(convert(picture if turn is None else picture.transpose(turn)))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DtisError(
             f"{path}: cannot be read as an image ({error}); replace or remove it"
         ) from None
+
+
+def _as_rgb(picture: Image.Image) -> Image.Image:
+    """Return a picture as RGB: 16 bits a channel become 8, what is transparent shows white.
+
+    Raises ValueError where the range of the pixels' values is not known.
+    """
+    if picture.mode.startswith("I;16"):
+        picture = Image.fromarray((np.asarray(picture) / 257).round().astype(np.uint8))
+    elif picture.mode in ("I", "F"):
+        raise ValueError(f"mode {picture.mode}, where 8 or 16 bits a channel are wanted")
+    elif picture.has_transparency_data:
+        white = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(white, picture.convert("RGBA"))
+    return picture.convert("RGB")
 
 
 def _centred_box(picture: Image.Image, size: Size) -> tuple[float, float, float, float]:
@@ -62,7 +83,7 @@ def read_size(path: Path) -> Size:
 
 
 def read_image(path: Path, size: Size, crop: bool = False) -> UInt8[np.ndarray, "H W 3"]:
-    """Return an image as RGB of `size`, resized bilinearly.
+    """Return an image as RGB of `size`, resized bilinearly; what is transparent shows white.
 
     With `crop`, the largest centred part of the wanted proportions is taken first; without, the
     whole frame is squeezed into them. Raises DtisError for an unreadable file.
@@ -71,7 +92,7 @@ def read_image(path: Path, size: Size, crop: bool = False) -> UInt8[np.ndarray, 
     def convert(picture: Image.Image) -> Image.Image:
         box = _centred_box(picture, size) if crop else None
         resample = Image.Resampling.BILINEAR
-        return picture.convert("RGB").resize(size[::-1], resample, box=box)
+        return _as_rgb(picture).resize(size[::-1], resample, box=box)
 
     return _open(path, convert)
 
@@ -108,8 +129,14 @@ def resize(
 
 
 def stamps(files: Sequence[Path]) -> list[tuple[str, int, int]]:
-    """Return name, size and time of the last change of files, for the key of what is cached."""
-    return [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    """Return name, size and time of the last change of files, for the key of what is cached.
+
+    Raises DtisError for a link that leads nowhere.
+    """
+    try:
+        return [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    except OSError as error:
+        raise DtisError(f"{error.filename}: cannot be read; replace or remove it") from error
 
 
 def read_all(
@@ -119,7 +146,7 @@ def read_all(
 
     Shows progress where that takes more than seconds.
     """
-    key = fingerprint("images", stamps(files), *settings)
+    key = fingerprint("images", 2, stamps(files), *settings)
 
     def build() -> tuple[np.ndarray]:
         first = read(files[0])
