@@ -1,5 +1,6 @@
-"""The README's numbers are those of the shipped run records, and its links lead somewhere."""
+"""The README's numbers are those of the records, and its links lead somewhere."""
 
+import json
 import re
 from pathlib import Path
 
@@ -42,3 +43,12 @@ def test_results_are_the_recorded_ones(row):
 
 def test_there_are_three_seeds():
     assert len({row[1] for row in rows()}) >= 3
+
+
+def test_the_sliders_are_as_fast_as_was_measured():
+    times = json.loads((ROOT / "tests" / "browser" / "slider_times.json").read_text())
+    said = (
+        f"half of the ticks show their picture within {times['median_ms']:.0f} ms, 95 % within "
+        f"{times['p95_ms']:.0f} ms, and a drag shows {times['pictures_per_second']:.0f} pictures"
+    )
+    assert said in " ".join(README.split())
