@@ -33,7 +33,7 @@ def train(arguments: argparse.Namespace) -> int:
     print(f"{status} at step {folder.manifest()['step']}: {out}")
     if status in ("finished", "stopped"):
         try:
-            print_scores(score(Path(out), None, None), as_json=False)
+            print_scores(score(out, None, None), as_json=False)
         except NoLabels as error:
             print(f"not scored: {error}")
     return 130 if status == "interrupted" else 0

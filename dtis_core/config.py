@@ -272,10 +272,9 @@ def _check_ranges(config: Config, where: str) -> None:
              "training.retire_until", "from training.retire_from to before training.length",
              training.retire_until)  # fmt: skip
     if training.refit_at is not None:
-        first = training.coarse_until
-        need(first <= training.refit_at <= training.length and training.refit_at > 0,
-             "training.refit_at", "above 0, from training.coarse_until to training.length",
-             training.refit_at)  # fmt: skip
+        at = training.refit_at
+        need(0 < at and training.coarse_until <= at <= training.length, "training.refit_at",
+             "above 0, from training.coarse_until to training.length", at)  # fmt: skip
         need(training.refit_rate > 0, "training.refit_rate", "above 0", training.refit_rate)
     moment = training.second_moment
     need(0 <= moment < 1, "training.second_moment", "in [0, 1)", moment)

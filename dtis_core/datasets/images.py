@@ -16,7 +16,9 @@ from dtis_core.errors import DtisError
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 Size = tuple[int, int]  # height, width
 Turn = Image.Transpose
-TURNS = {  # what undoes each of EXIF's orientations but the upright one
+# What undoes each of EXIF's orientations but the upright one. Not by ImageOps.exif_transpose: it
+# writes the tags back, too, and fails where one of them is odd.
+TURNS = {
     2: Turn.FLIP_LEFT_RIGHT, 3: Turn.ROTATE_180, 4: Turn.FLIP_TOP_BOTTOM, 5: Turn.TRANSPOSE,
     6: Turn.ROTATE_270, 7: Turn.TRANSVERSE, 8: Turn.ROTATE_90,
 }  # fmt: skip
