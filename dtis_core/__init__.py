@@ -5,14 +5,22 @@
 
 from importlib import import_module
 
-__all__ = ["DtisError", "Run", "Scene", "load"]
+FACADE = {
+    "DtisError": "errors",
+    "Run": "scene",
+    "Scene": "scene",
+    "load": "scene",
+    "score": "score",
+    "train": "training",
+}
+__all__ = ["DtisError", "Run", "Scene", "load", "score", "train"]
 
 
 def __getattr__(name: str) -> object:
     """Import what is asked for: not everyone who reads a part of the package needs PyTorch."""
-    if name not in __all__:
+    if name not in FACADE:
         raise AttributeError(f"module 'dtis_core' has no attribute '{name}'")
-    return getattr(import_module(f"dtis_core.{'errors' if name == 'DtisError' else 'scene'}"), name)
+    return getattr(import_module(f"dtis_core.{FACADE[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -3,21 +3,20 @@
 import argparse
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from dtis_core.errors import DtisError, NoLabels
-
-ROOT = Path(__file__).resolve().parent.parent
+from dtis_core.paths import RUNS
 
 
 def train(arguments: argparse.Namespace) -> int:
     """`dtis train PRESET`: train into a run folder, then score held-out images."""
     from dtis_core.config import load_preset
+    from dtis_core.score import score
     from dtis_core.training import train
 
     config = load_preset(arguments.preset).override(arguments.set)
-    out = arguments.out or ROOT / "runs" / f"{config.preset.replace('/', '-')}-{arguments.seed}"
+    out = arguments.out or RUNS / f"{config.preset.replace('/', '-')}-{arguments.seed}"
     print(f"training {config.preset} with seed {arguments.seed} in {out}", flush=True)
     folder = train(
         config,
@@ -33,54 +32,16 @@ def train(arguments: argparse.Namespace) -> int:
     print(f"{status} at step {folder.manifest()['step']}: {out}")
     if status in ("finished", "stopped"):
         try:
-            print_scores(score(out, None, None), as_json=False)
+            print_scores(score(out), as_json=False)
         except NoLabels as error:
             print(f"not scored: {error}")
     return 130 if status == "interrupted" else 0
 
 
-def score(
-    name: str | Path,
-    split: str | None,
-    data_name: str | None,
-    path: str | None = None,
-    settings: Sequence[str] = (),
-) -> dict:
-    """Score a run on a split (None: its own) and record it in the manifest of a run folder.
-
-    `data_name` and `path` name another data set than the run's; `settings`, such as
-    `model.views=1`, change how scenes are sought, and are recorded, too.
-    """
-    from dataclasses import replace
-
-    from dtis_core import datasets
-    from dtis_core.config import DataConfig
-    from dtis_core.evaluation import evaluate
-    from dtis_core.runs import commit
-    from dtis_core.scene import SHIPPED, load
-
-    if path and not data_name:
-        raise DtisError(f"--path {path}: of which data? Name it with --data, such as --data folder")
-    run = load(name).seeking(settings)
-    config = run.config
-    if data_name:
-        config = replace(config, data=DataConfig(data_name, path))
-    split = split or config.data.score_split
-    data = datasets.load_for(config, split, config.data.held_out)
-    scores = {"run": run.folder.path.name, "preset": run.config.preset, "split": split}
-    scores |= evaluate(run, data)
-    scores |= {k: run.manifest.get(k) for k in ("seed", "step", "commit", "device", "wall_seconds")}
-    scores["scored_by_commit"] = commit()
-    if settings:
-        scores["settings"] = list(settings)
-    if run.folder.path.resolve().parent != SHIPPED.resolve():
-        kept = run.manifest.get("scores", {})
-        run.folder.update_manifest(scores=kept | {f"{config.data.name}/{split}": scores})
-    return scores
-
-
 def evaluate(arguments: argparse.Namespace) -> int:
     """`dtis eval RUN`: score a run folder or a shipped model."""
+    from dtis_core.score import score
+
     scores = score(arguments.run, arguments.split, arguments.data, arguments.path, arguments.set)
     print_scores(scores, arguments.json)
     return 0
@@ -150,9 +111,11 @@ def bench(arguments: argparse.Namespace) -> int:
 
         print_sliders(bench_sliders(arguments.seconds), arguments.json)
         return 0
-    from dtis_core.bench import bench, print_bench
+    from dtis_core.bench import bench, literal_loss, print_bench
 
-    print_bench(bench(arguments.preset, arguments.seconds, arguments.device), arguments.json)
+    literal = literal_loss(arguments.literal) if arguments.literal else None
+    results = bench(arguments.preset, arguments.seconds, arguments.device, literal)
+    print_bench(results, arguments.json)
     return 0
 
 
@@ -217,6 +180,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--seconds", type=float, default=20.0, help="time per measurement")
     sub.add_argument("--device", default="cpu")
+    sub.add_argument(
+        "--literal", type=Path, metavar="FILE", help="loops to compare with: tests/oracle.py"
+    )
     sub.add_argument("--json", action="store_true")
     return parser
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import yaml
 
 from dtis_core.errors import DtisError, suggest
+from dtis_core.paths import PACKAGE
 
-PRESETS = Path(__file__).parent / "presets"
+PRESETS = PACKAGE / "presets"
 DEFAULT_FAMILY = "fast"
 
 

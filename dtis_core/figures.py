@@ -4,7 +4,6 @@ Images are arrays in [0, 1] with channels last once they are drawn: (..., h, w, 
 one array of tiles under one `imshow`, which is fast to draw and the same to the pixel everywhere.
 """
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -19,10 +18,9 @@ from torch import Tensor
 
 from dtis_core.errors import DtisError
 from dtis_core.files import replacing
+from dtis_core.paths import figures_folder
 from dtis_core.runs import RunFolder
 from dtis_core.scene import Scene
-
-CLONE = Path(__file__).resolve().parents[1]
 
 # Okabe and Ito's colours, told apart with every kind of colour vision; black and yellow left out.
 HUES = ["#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#D55E00"]
@@ -62,11 +60,6 @@ Resized = Float[np.ndarray, "*lead H W 3"]
 def style():
     """Return the context in which all figures are drawn: `with style(): plt.subplots()`."""
     return plt.rc_context(STYLE)
-
-
-def figures_folder() -> Path:
-    """Return the folder that figures go to: `$DTIS_FIGURES`, or the clone's `figures`."""
-    return Path(os.environ.get("DTIS_FIGURES") or CLONE / "figures")
 
 
 def save(fig: Figure, name: str) -> list[Path]:

@@ -7,8 +7,8 @@ from pathlib import Path
 from dtis_core.config import Config, load_preset
 from dtis_core.errors import DtisError
 from dtis_core.metrics import summarise
+from dtis_core.paths import SHIPPED
 from dtis_core.runs import RunFolder
-from dtis_core.scene import SHIPPED
 
 NOT_RUN = "not run"
 

@@ -14,7 +14,7 @@ import platform
 import re
 import shutil
 import subprocess
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,6 +22,7 @@ import numpy as np
 import torch
 import yaml
 from PIL import Image
+from torch import Tensor
 
 from dtis_core.config import Config, read_config
 from dtis_core.errors import DtisError
@@ -35,19 +36,18 @@ from dtis_core.files import (
     write_text,
 )
 from dtis_core.model import DTISprites
-from dtis_core.trainer import Trainer
+from dtis_core.paths import PACKAGE
 
 
 def commit() -> str:
     """Return the commit of this clone, with '+' where files were changed; 'unknown' outside git."""
-    folder = Path(__file__).parent
 
     def git(*arguments: str) -> str:
-        command = ["git", "-C", str(folder), *arguments]
+        command = ["git", "-C", str(PACKAGE), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", str(folder))
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", str(PACKAGE))
         return git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
@@ -69,11 +69,25 @@ def sprite_sheet(model: DTISprites) -> np.ndarray:
     return (canvases.permute(2, 0, 3, 1).reshape(h, K * w, D) * 255).round().byte().numpy()
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """What resuming needs: the trainer's tensors, its step and the wall seconds so far."""
+
+    state: dict[str, Tensor]
+    step: int
+    wall_seconds: float
+
+
 class RunFolder:
     """Reads and writes one run folder."""
 
     def __init__(self, path: Path | str):
         self.path = Path(path)
+
+    @property
+    def checkpoint_file(self) -> Path:
+        """Where the last checkpoint is."""
+        return self.path / "trainer.safetensors"
 
     @property
     def exists(self) -> bool:
@@ -182,25 +196,28 @@ class RunFolder:
         """Return (step, RGBA sheet) of all snapshots, in order."""
         return [(int(file.stem), np.asarray(Image.open(file))) for file in self._snapshot_files()]
 
-    def save(self, trainer: Trainer, wall_seconds: float, status: str) -> None:
-        """Write a checkpoint: trainer state first, then the weights for use, then the manifest."""
-        metadata = {"step": str(trainer.step), "wall_seconds": repr(wall_seconds)}
-        write_tensors(self.path / "trainer.safetensors", trainer.state(), metadata)
-        write_tensors(self.path / "model.safetensors", trainer.model_for_use().state_dict(), {})
+    def save(
+        self,
+        checkpoint: "Checkpoint",
+        weights: dict[str, Tensor],
+        status: str,
+        device: torch.device,
+    ) -> None:
+        """Write trainer state first, then the weights for use, then the manifest."""
+        step, seconds = checkpoint.step, checkpoint.wall_seconds
+        metadata = {"step": str(step), "wall_seconds": repr(seconds)}
+        write_tensors(self.checkpoint_file, checkpoint.state, metadata)
+        write_tensors(self.path / "model.safetensors", weights, {})
         self.update_manifest(
             status=status,
-            step=trainer.step,
-            wall_seconds=round(wall_seconds, 1),
-            device=device_name(trainer.device),
+            step=step,
+            wall_seconds=round(seconds, 1),
+            device=device_name(device),
         )
 
-    def restore(self, trainer: Trainer) -> float:
-        """Load the last checkpoint into a trainer; return the wall seconds so far.
-
-        Metrics logged after that checkpoint are dropped, for they will be logged again. Raises
-        DtisError for a damaged checkpoint or one of another configuration or data set.
-        """
-        file = self.path / "trainer.safetensors"
+    def checkpoint(self) -> "Checkpoint":
+        """Read the last checkpoint. Raises DtisError where it is missing or damaged."""
+        file = self.checkpoint_file
         tensors, metadata = read_tensors(file)
         try:
             step, seconds = int(metadata["step"]), float(metadata["wall_seconds"])
@@ -209,10 +226,12 @@ class RunFolder:
                 f"{file}: its header has no step and wall_seconds, so it is no checkpoint; "
                 "train again from the start"
             ) from error
-        trainer.load_state(tensors, step, file)
-        lines = [json.dumps(line) for line in self.metrics() if line["step"] <= trainer.step]
+        return Checkpoint(tensors, step, seconds)
+
+    def forget_after(self, step: int) -> None:
+        """Drop the metrics logged after a step: a run that goes on from it logs them again."""
+        lines = [json.dumps(line) for line in self.metrics() if line["step"] <= step]
         write_text(self.path / "metrics.jsonl", "".join(line + "\n" for line in lines))
-        return seconds
 
     def export(self, destination: Path, half: bool = True, snapshots: int = 40) -> "RunFolder":
         """Copy configuration, weights, metrics, manifest and some snapshots to a new folder.

@@ -18,12 +18,12 @@ from dtis_core.files import replacing
 from dtis_core.manipulation import Change, apply_change
 from dtis_core.model import Decomposition, DTISprites
 from dtis_core.nested import combined
+from dtis_core.paths import SHIPPED
 from dtis_core.predictor import Prediction
 from dtis_core.runs import RunFolder
 from dtis_core.selection import Selection
 from dtis_core.views import best_of_views
 
-SHIPPED = Path(__file__).parent / "shipped"
 SEEKING = ("inference_steps", "inference_turns", "polish_steps", "views")  # can change any time
 BATCH = 64  # images decomposed at once, to bound memory
 

@@ -14,10 +14,10 @@ import torch
 from tqdm import tqdm
 
 from dtis_core import datasets
-from dtis_core.config import Config
+from dtis_core.config import Config, load_preset
 from dtis_core.errors import DtisError
 from dtis_core.health import Health
-from dtis_core.runs import RunFolder
+from dtis_core.runs import Checkpoint, RunFolder
 from dtis_core.trainer import Trainer
 
 LOG_EVERY = 20  # steps
@@ -41,8 +41,8 @@ def check_device(device: str) -> str:
 
 
 def train(
-    config: Config,
-    out: Path,
+    config: Config | str,
+    out: Path | str,
     seed: int = 0,
     device: str = "cpu",
     resume: bool = False,
@@ -54,6 +54,8 @@ def train(
 ) -> RunFolder:
     """Train a model into the run folder `out`, to its end or to `max_steps`, and return it.
 
+    `config` is a configuration or the name of a preset, such as "tetrominoes/quick".
+
     `resume` continues the folder's run, with identical results on a CPU; the configuration and
     seed must be the folder's own. A Ctrl-C or a watcher's stop leaves a usable folder. Raises
     DtisError for bad input, a folder in use, a loss that is not finite or a disk that is full.
@@ -62,14 +64,18 @@ def train(
         raise DtisError(f"seed: must be in 0..{2**32 - 1}, found {seed}")
     if max_steps is not None and max_steps < 1:
         raise DtisError(f"max_steps: must be at least 1, found {max_steps}")
+    config = load_preset(config) if isinstance(config, str) else config
     folder = RunFolder(out)
     data = datasets.load_for(config, config.data.train_split, config.data.count)
     trainer = Trainer(config, data.images, seed, check_device(device))
     seconds = 0.0
     if resume:
         check_same_run(folder, config, seed, data.fingerprint)
-        if (out / "trainer.safetensors").is_file():
-            seconds = folder.restore(trainer)
+        if folder.checkpoint_file.is_file():
+            checkpoint = folder.checkpoint()
+            trainer.load_state(checkpoint.state, checkpoint.step, folder.checkpoint_file)
+            folder.forget_after(trainer.step)
+            seconds = checkpoint.wall_seconds
         else:
             folder.start_again()
         folder.note_resumption(trainer.step)
@@ -176,8 +182,7 @@ class _Session:
                         if self._log():
                             break
                     if time.monotonic() - self.saved > self.checkpoint_seconds:
-                        self.folder.save(trainer, self.seconds, "running")
-                        self.saved = time.monotonic()
+                        self._save("running")
                     check_interrupt()
             status = "finished" if trainer.step >= trainer.length else "stopped"
         except KeyboardInterrupt:
@@ -189,9 +194,16 @@ class _Session:
         finally:
             self.bar.close()
         if self.whole:
-            self.folder.save(trainer, self.seconds, status)
+            self._save(status)
         else:
             self.folder.update_manifest(status=status)
+
+    def _save(self, status: str) -> None:
+        trainer = self.trainer
+        checkpoint = Checkpoint(trainer.state(), trainer.step, self.seconds)
+        weights = trainer.model_for_use().state_dict()
+        self.folder.save(checkpoint, weights, status, trainer.device)
+        self.saved = time.monotonic()
 
     def _log(self) -> bool:
         """Write a line of metrics; return whether the watcher wants to stop."""

@@ -27,8 +27,9 @@ from tqdm import tqdm
 
 from dtis_core.errors import DtisError, suggest
 from dtis_core.files import read_json, write_json, write_text
+from dtis_core.paths import CLONE, NOTEBOOKS
 from dtis_core.workbook_index import index_html
-from dtis_core.workbook_notebook import ROOT, Notebook, read_notebooks, settle, sha256, versions
+from dtis_core.workbook_notebook import Notebook, read_notebooks, settle, sha256, versions
 from dtis_core.workbook_page import page_of, tables_of
 
 RESERVED = {"manifest.json", "index.html", "notebooks", "logs"}
@@ -70,10 +71,10 @@ def run_workbook(
     """
     if jobs < 1:
         raise DtisError(f"jobs: found {jobs}, give at least 1")
-    output = Path(output or ROOT / "figures").resolve()
-    found = notebooks or sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    output = Path(output or CLONE / "figures").resolve()
+    found = notebooks or sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
     if not found:
-        raise DtisError(f"{ROOT / 'notebooks'}: found no NN_name.ipynb to run")
+        raise DtisError(f"{NOTEBOOKS}: found no NN_name.ipynb to run")
     chosen = read_notebooks(_choose(found, only), {"profile": profile, **(parameters or {})})
     for folder in ("notebooks", "logs"):
         (output / folder).mkdir(parents=True, exist_ok=True)

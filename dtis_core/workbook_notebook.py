@@ -12,11 +12,10 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from dtis_core.datasets import cache_dir, data_root
 from dtis_core.errors import DtisError, suggest
+from dtis_core.paths import CLONE, cache_dir, data_root
 
-ROOT = Path(__file__).resolve().parents[1]
-SHIPPED = ("dtis_core/**/*", "models/**/*", "records/**/*")
+INPUTS = ("dtis_core/**/*", "models/**/*", "records/**/*")
 """Files of the clone, beside the notebook itself, that a notebook's result may come from."""
 
 
@@ -133,9 +132,9 @@ def _parameter_names(path: Path, book: NotebookNode) -> set[str]:
 
 
 def _shipped_files() -> dict[str, str]:
-    files = sorted(path for pattern in SHIPPED for path in ROOT.glob(pattern) if path.is_file())
+    files = sorted(path for pattern in INPUTS for path in CLONE.glob(pattern) if path.is_file())
     return {
-        path.relative_to(ROOT).as_posix(): sha256(path)
+        path.relative_to(CLONE).as_posix(): sha256(path)
         for path in files
         if "__pycache__" not in path.parts
     }

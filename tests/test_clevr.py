@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 from tfrecord_writer import encode, field, frame, write
 
-from dtis_core import datasets
+from dtis_core import datasets, paths
 from dtis_core.datasets import clevr, images
 from dtis_core.errors import DtisError
 
-RENDERED = datasets.data_root() / "clevr6_rendered"
+RENDERED = paths.data_root() / "clevr6_rendered"
 needs_rendered = pytest.mark.skipif(not RENDERED.exists(), reason=f"real data: {RENDERED}: none")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dtis_core import datasets
+from dtis_core import datasets, paths
 from dtis_core.config import load_preset
 from dtis_core.datasets import Request, SceneDataset, part
 from dtis_core.errors import DtisError
@@ -97,8 +97,8 @@ def test_a_part_that_is_none_is_refused():
 def test_folders_default_to_the_clone(monkeypatch):
     for variable in ("DTIS_DATA", "DTIS_CACHE"):
         monkeypatch.delenv(variable, raising=False)
-    assert (datasets.data_root().parent / "dtis_core" / "datasets").is_dir()
-    assert datasets.cache_dir() == datasets.data_root() / "cache"
+    assert (paths.data_root().parent / "dtis_core" / "datasets").is_dir()
+    assert paths.cache_dir() == paths.data_root() / "cache"
 
 
 # The dataset

@@ -6,12 +6,12 @@ from image_writer import grey, save, thirds
 from PIL import Image
 from scipy.io import savemat
 
-from dtis_core import datasets
+from dtis_core import datasets, paths
 from dtis_core.datasets import gtsrb, svhn
 from dtis_core.errors import DtisError
 
-WEIZMANN = datasets.data_root() / "weizmann_horse_db"
-GTSRB = datasets.data_root() / "GTSRB"
+WEIZMANN = paths.data_root() / "weizmann_horse_db"
+GTSRB = paths.data_root() / "GTSRB"
 
 
 def needs(folder):

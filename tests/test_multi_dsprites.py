@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from tfrecord_writer import encode, write
 
-from dtis_core import datasets
+from dtis_core import datasets, paths
 from dtis_core.datasets import multi_dsprites, records
 from dtis_core.datasets.multi_dsprites import ORIENTATIONS, POSITIONS, SCALES, Factors
 from dtis_core.datasets.records import CHUNK, stacked
 from dtis_core.errors import DtisError
 
-FRAMES = datasets.data_root() / "dsprites" / "dsprites_gif_320x64x64.npz"
+FRAMES = paths.data_root() / "dsprites" / "dsprites_gif_320x64x64.npz"
 
 
 @pytest.fixture(autouse=True)

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tfrecord_writer import encode, write
 
-from dtis_core import datasets
+from dtis_core import datasets, paths
 from dtis_core.datasets import tetrominoes
 from dtis_core.errors import DtisError
 
-MINI = datasets.data_root() / "multi_object" / "tetrominoes_mini.tfrecords"
+MINI = paths.data_root() / "multi_object" / "tetrominoes_mini.tfrecords"
 needs_mini = pytest.mark.skipif(not MINI.exists(), reason=f"real data: {MINI} is not there")
 
 

@@ -68,7 +68,7 @@ def clone(tmp_path_factory):
     root = tmp_path_factory.mktemp("clone")
     (root / "records").mkdir()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(workbook_notebook, "ROOT", root)
+        patch.setattr(workbook_notebook, "CLONE", root)
         yield root
 
 

@@ -6,7 +6,6 @@ adding a dataset touches one file. The other modules read or cache what the load
 
 import hashlib
 import importlib
-import os
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,8 +16,7 @@ from jaxtyping import Integer, UInt8
 
 from dtis_core.config import Config
 from dtis_core.errors import DtisError, suggest
-
-CLONE = Path(__file__).resolve().parents[2]
+from dtis_core.paths import data_root
 
 
 @dataclass(frozen=True)
@@ -163,16 +161,6 @@ def check_split(split: str, known: tuple[str, ...], name: str) -> None:
     """Raise a DtisError unless dataset `name` has this split."""
     if split not in known:
         raise DtisError(f"'{name}' has no split '{split}'{suggest(split, known)}")
-
-
-def data_root() -> Path:
-    """Return the folder of downloaded files: `$DTIS_DATA`, or the clone's `data`."""
-    return Path(os.environ.get("DTIS_DATA") or CLONE / "data")
-
-
-def cache_dir() -> Path:
-    """Return the cache folder, `$DTIS_CACHE` or `data/cache`; it may be deleted at any time."""
-    return Path(os.environ.get("DTIS_CACHE") or CLONE / "data" / "cache")
 
 
 def fingerprint(*parts: object) -> str:

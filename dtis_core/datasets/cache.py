@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dtis_core.datasets import cache_dir
+from dtis_core.paths import cache_dir
 
 Arrays = tuple[np.ndarray, ...]
 
