@@ -18,7 +18,7 @@ help: ## show this list
 
 setup: .venv/installed ## make .venv and install the project there (instant when nothing changed)
 
-.venv/installed: pyproject.toml dtis_core/jupyter_server.json
+.venv/installed: pyproject.toml dtis_core/display/jupyter_server.json
 	@for python in $(PYTHONS); do \
 	    $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; \
 	    python=; \
@@ -30,7 +30,7 @@ setup: .venv/installed ## make .venv and install the project there (instant when
 	fi
 	@echo "Installing dtis and its pinned packages into .venv: some minutes and 6 GB the first time."
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
-	@cp dtis_core/jupyter_server.json .venv/etc/jupyter/jupyter_server_config.d/dtis.json
+	@cp dtis_core/display/jupyter_server.json .venv/etc/jupyter/jupyter_server_config.d/dtis.json
 	@touch $@
 
 workbook: setup ## train a first model in minutes, then execute every notebook: the place to start

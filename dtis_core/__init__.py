@@ -7,11 +7,11 @@ from importlib import import_module
 
 FACADE = {
     "DtisError": "errors",
-    "Run": "scene",
-    "Scene": "scene",
-    "load": "scene",
-    "score": "score",
-    "train": "training",
+    "Run": "scenes.scene",
+    "Scene": "scenes.scene",
+    "load": "scenes.scene",
+    "score": "scoring.score",
+    "train": "training.session",
 }
 __all__ = ["DtisError", "Run", "Scene", "load", "score", "train"]
 

@@ -12,8 +12,8 @@ from dtis_core.paths import RUNS
 def train(arguments: argparse.Namespace) -> int:
     """`dtis train PRESET`: train into a run folder, then score held-out images."""
     from dtis_core.config import load_preset
-    from dtis_core.score import score
-    from dtis_core.training import train
+    from dtis_core.scoring.score import score
+    from dtis_core.training.session import train
 
     config = load_preset(arguments.preset).override(arguments.set)
     out = arguments.out or RUNS / f"{config.preset.replace('/', '-')}-{arguments.seed}"
@@ -40,7 +40,7 @@ def train(arguments: argparse.Namespace) -> int:
 
 def evaluate(arguments: argparse.Namespace) -> int:
     """`dtis eval RUN`: score a run folder or a shipped model."""
-    from dtis_core.score import score
+    from dtis_core.scoring.score import score
 
     scores = score(arguments.run, arguments.split, arguments.data, arguments.path, arguments.set)
     print_scores(scores, arguments.json)
@@ -49,7 +49,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 def export(arguments: argparse.Namespace) -> int:
     """`dtis export RUN FOLDER`: copy what using and checking a run needs."""
-    from dtis_core.runs import RunFolder
+    from dtis_core.runs.run_folder import RunFolder
 
     folder = RunFolder(arguments.run).export(
         arguments.folder, half=not arguments.full, snapshots=arguments.snapshots
@@ -60,7 +60,7 @@ def export(arguments: argparse.Namespace) -> int:
 
 def print_scores(scores: dict, as_json: bool) -> None:
     """Print scores for a person, in percent, or as JSON, in fractions."""
-    from dtis_core.evaluation import SCORES
+    from dtis_core.scoring.evaluation import SCORES
 
     if as_json:
         print(json.dumps(scores))
@@ -71,7 +71,7 @@ def print_scores(scores: dict, as_json: bool) -> None:
 
 def results(arguments: argparse.Namespace) -> int:
     """`dtis results`: print what the shipped runs reached, beside the paper, as in the README."""
-    from dtis_core.results import markdown, result_table
+    from dtis_core.scoring.results import markdown, result_table
 
     print(markdown(result_table()))
     return 0
@@ -79,7 +79,7 @@ def results(arguments: argparse.Namespace) -> int:
 
 def figures(arguments: argparse.Namespace) -> int:
     """`dtis figures`: execute the notebooks and write all figures."""
-    from dtis_core.workbook import parse_assignments, run_workbook
+    from dtis_core.workbook.runner import parse_assignments, run_workbook
 
     return run_workbook(
         profile=arguments.profile,
@@ -107,11 +107,11 @@ def data(arguments: argparse.Namespace) -> int:
 def bench(arguments: argparse.Namespace) -> int:
     """`dtis bench NAME`: time a training step beside its encoder and the oracle; or the sliders."""
     if arguments.preset == "sliders":
-        from dtis_core.slider_bench import bench_sliders, print_sliders
+        from dtis_core.bench.sliders import bench_sliders, print_sliders
 
         print_sliders(bench_sliders(arguments.seconds), arguments.json)
         return 0
-    from dtis_core.bench import bench, literal_loss, print_bench
+    from dtis_core.bench.step import bench, literal_loss, print_bench
 
     literal = literal_loss(arguments.literal) if arguments.literal else None
     results = bench(arguments.preset, arguments.seconds, arguments.device, literal)

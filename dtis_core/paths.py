@@ -7,7 +7,7 @@ CLONE = Path(__file__).resolve().parents[1]
 PACKAGE = CLONE / "dtis_core"
 NOTEBOOKS = CLONE / "notebooks"
 RUNS = CLONE / "runs"
-SHIPPED = PACKAGE / "shipped"  # the recorded runs
+SHIPPED = CLONE / "data" / "shipped"  # the recorded runs
 
 
 def data_root() -> Path:

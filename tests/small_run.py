@@ -4,7 +4,8 @@ import numpy as np
 import torch
 
 from dtis_core.config import load_preset
-from dtis_core.trainer import Trainer
+from dtis_core.files import read_tensors
+from dtis_core.training.trainer import Trainer
 
 SMALL = [
     "data.count=32", "data.held_out=4", "model.sprites=4", "training.batch_size=4",
@@ -41,3 +42,14 @@ def weights(model):
 
 def same(first, second):
     return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+
+
+def assert_same_state(first, second):
+    """Both run folders hold the same trainer state and weights, bit for bit."""
+    for file in ("trainer.safetensors", "model.safetensors"):
+        one, header = read_tensors(first / file)
+        two, other = read_tensors(second / file)
+        assert header.get("step") == other.get("step")
+        assert one.keys() == two.keys()
+        for name, tensor in one.items():
+            assert torch.equal(tensor, two[name]), name

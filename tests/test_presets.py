@@ -7,7 +7,7 @@ import pytest
 
 from dtis_core.config import PRESETS, load_preset, preset_names
 from dtis_core.datasets import DATASETS
-from dtis_core.trainer import Trainer
+from dtis_core.training.trainer import Trainer
 
 # Sec. 4 and C.1-C.2: K, K', L, sprite size, deviation of masks, the three sequences, batch.
 PAPER = {

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from dtis_core.results import markdown, result_table
-from dtis_core.runs import RunFolder
-from dtis_core.scene import SHIPPED
+from dtis_core.runs.run_folder import RunFolder
+from dtis_core.scenes.scene import SHIPPED
+from dtis_core.scoring.results import markdown, result_table
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()

@@ -27,9 +27,9 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 from PIL import Image
 
-from dtis_core.editing import EditedScene
-from dtis_core.runs import commit
-from dtis_core.slider_bench import sample_images, sample_run
+from dtis_core.bench.sliders import sample_images, sample_run
+from dtis_core.runs.run_folder import commit
+from dtis_core.scenes.edited_scene import EditedScene
 
 pytestmark = pytest.mark.browser
 
@@ -41,8 +41,8 @@ FLAGS = [
 RECORD = Path(__file__).parents[2] / "build" / "slider_times.json"
 WAIT = 240  # seconds, for a machine that does other things
 CELL = """\
-from dtis_core.editor import SceneEditor
-from dtis_core.slider_bench import sample_images, sample_run
+from dtis_core.display.editor import SceneEditor
+from dtis_core.bench.sliders import sample_images, sample_run
 
 editor = SceneEditor(sample_run(), sample_images(2))
 editor"""

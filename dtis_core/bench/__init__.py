@@ -1,0 +1,4 @@
+"""How fast it is: a training step beside its encoder, and the editor's sliders.
+
+May import: all but workbook and cli.
+"""

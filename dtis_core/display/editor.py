@@ -1,0 +1,364 @@
+"""The scene editor: an image's objects under sliders, after Fig. 4 of the paper.
+
+The scene itself is an `EditedScene`; here are its controls. Each picture is an image widget of its
+own that gets the bytes of a PNG of the image's true size, and the browser enlarges it.
+"""
+
+import asyncio
+import html
+import time
+from base64 import b64encode
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import ipywidgets as widgets
+import numpy as np
+from matplotlib.colors import to_hex, to_rgb
+from torch import Tensor
+
+from dtis_core.display.editor_view import (
+    COPY,
+    NAMES,
+    STYLE,
+    gallery,
+    make_controls,
+    picture_of,
+    row,
+    with_points,
+)
+from dtis_core.display.figures import channels_last, over_checkerboard
+from dtis_core.display.widgets import as_bytes, captioned, is_live, png_bytes
+from dtis_core.errors import DtisError
+from dtis_core.files import replacing, write_text
+from dtis_core.scenes.change import abilities
+from dtis_core.scenes.edited_scene import EditedScene, History, Picture
+from dtis_core.scenes.scene import Run, Scene
+from dtis_core.scenes.scene_json import from_json, image_fingerprint, to_json
+
+PAUSE = 1.0  # seconds; later ticks of the same slider are another step to undo
+LULL = 0.15  # seconds without a tick, after which all that is beside the picture follows it
+
+
+class SceneEditor(widgets.VBox):
+    """Edit the objects of decomposed images with sliders, which take the arrow keys, too.
+
+    Images, uint8 (B, H, W, 3) or float (B, 3, H, W) in [0, 1], are decomposed once, here. Controls
+    of what the model cannot change are left out. Every image has its own edits, in `histories`;
+    `present` is the shown one's `EditedScene` and `scene` what `Scene.edit` makes of it. Files are
+    written into the kernel's folder. `side` is the width of the picture in CSS pixels.
+    """
+
+    def __init__(self, run: Run, images: np.ndarray | Tensor, side: int = 360):
+        inputs = np.asarray(images)
+        self.inputs = inputs if inputs.dtype == np.uint8 else as_bytes(channels_last(inputs))
+        self.unedited = [
+            EditedScene.of(run.decompose(images[i : i + 1]), image_fingerprint(self.inputs[i]))
+            for i in range(len(images))
+        ]
+        self.histories = [History((scene,)) for scene in self.unedited]
+        self.able = abilities(run.model)
+        self.held = False  # while controls follow the scene instead of leading it
+        self.burst, self.last_tick = 0, 0.0
+        self.live, self.later = is_live(), None
+        self.controls = make_controls(self.able, len(self.inputs), run.config.model.sprites)
+        self.buttons = {
+            "Undo": (self.undo, "undo", "Take back the last edit of this image"),
+            "Reset": (self.reset, "refresh", "Take back all edits of this image"),
+            "Duplicate": (self.duplicate, "clone", "Add a copy of this object"),
+            "Remove": (self.remove, "trash", "Remove this object"),
+            "Save": (self.save, "save", "Save the edits of this image as JSON"),
+            "Load": (self.load, "folder-open", "Load edits from JSON"),
+            "Export": (self.export, "picture-o", "Write the edited picture as PNG"),
+        }
+        self.buttons = {name: self._make_button(name, *of) for name, of in self.buttons.items()}
+        self.file = widgets.Text(
+            "scene", description="file", tooltip="Name of the files, without .json or .png"
+        )
+        self.code = widgets.Textarea(
+            description="Python", rows=5, tooltip="The Python that makes this scene"
+        )
+        self.code.layout.width = "auto"
+        for control in (*self.controls.values(), self.file):
+            control.style.description_width = "6em"
+            control.layout.width, control.layout.max_width = "26em", "100%"
+        self.message = widgets.HTML()
+        self.pictures = {
+            name: picture_of(width)
+            for name, width in (
+                ("edited", side), ("image", side // 3 - 5), ("reconstruction", side // 3 - 5),
+                ("object", side // 3 - 5),
+            )
+        }  # fmt: skip
+        self.pictures["object"].add_class("dtis-clear")
+        buttons, code = list(self.buttons.values()), [self.code, widgets.HTML(COPY)]
+        pictures = [widgets.VBox([widgets.Label(n), p]) for n, p in self.pictures.items()]
+        left = widgets.VBox([pictures[0], row(*pictures[1:])])
+        files = [row(*buttons[:4]), self.file, row(*buttons[4:]), self.message]
+        right = widgets.VBox([*self.controls.values(), *files], layout={"max_width": "100%"})
+        sprites = widgets.HTML(gallery(as_bytes(channels_last(run.sprites.cpu()))))
+        # In the order of the tab key.
+        super().__init__([row(left, right), sprites, *code, widgets.HTML(STYLE + NAMES)])
+        self.add_class("dtis-editor")
+        self._show()
+        for name, control in self.controls.items():
+            control.observe(partial(self._tick, name), "value")
+
+    # What is there to see
+
+    def _make_button(
+        self, name: str, action: Callable[[], str | None], icon: str, tooltip: str
+    ) -> widgets.Button:
+        def click(_: widgets.Button) -> None:
+            try:
+                self._say(action() or "")
+            except Exception as error:  # any: a handler's error would vanish into a log
+                self._say(f"{type(error).__name__}: {error}", error=True)
+
+        button = widgets.Button(
+            description=name, icon=icon, tooltip=tooltip, layout={"width": "8.4em"}
+        )
+        button.on_click(click)
+        return button
+
+    # What the user has chosen
+
+    @property
+    def values(self) -> dict[str, object]:
+        """The controls' values by name."""
+        return {name: control.value for name, control in self.controls.items()}
+
+    @property
+    def image(self) -> int:
+        """The image that is shown, from 0."""
+        return self.controls["image"].value if "image" in self.controls else 0
+
+    @property
+    def number(self) -> int:
+        """The object that the controls change, from 1."""
+        return self.controls["object"].value
+
+    @property
+    def present(self) -> EditedScene:
+        """The shown image's edited scene."""
+        return self.histories[self.image].present
+
+    @property
+    def scene(self) -> Scene:
+        """The shown image's scene, edited by `Scene`'s own methods."""
+        return self.present.scene()
+
+    @property
+    def python(self) -> str:
+        """The Python that makes the scene."""
+        return self.present.python(self.image)
+
+    # Edits
+
+    def set(self, **values: object) -> None:
+        """Set controls, by name, as if by hand, one after the other.
+
+        Spaces in names are underscores. Raises DtisError for a control that there is not.
+        """
+        for name, value in values.items():
+            name = name.replace("_", " ")
+            if name not in self.controls:
+                raise DtisError(f"{name}: no such control; there are {', '.join(self.controls)}")
+            self.controls[name].value = value
+
+    def undo(self) -> None:
+        """Take back the last edit of the shown image: all ticks of one drag at once."""
+        self.histories[self.image] = self.histories[self.image].undone()
+        self._show()
+
+    def reset(self) -> None:
+        """Take back all edits of the shown image, which can be undone."""
+        self._change(self.unedited[self.image])
+
+    def duplicate(self) -> None:
+        """Add a copy of the object and go on with that."""
+        self._change(self.present.duplicate(self.number))
+        self.controls["object"].value = len(self.present.objects)
+
+    def remove(self) -> None:
+        """Remove the object; its sprite slider brings it back."""
+        self._change(self.present.remove(self.number))
+
+    def save(self) -> str:
+        """Save the edits of the shown image as JSON."""
+        path = self._path(".json")
+        write_text(path, to_json(self.present))
+        return f"saved {path}"
+
+    def load(self) -> str:
+        """Load edits from JSON, and show the image that they belong to. Raises DtisError."""
+        path = self._path(".json")
+        try:
+            text = path.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DtisError(f"{path}: cannot be read ({error})") from error
+        try:
+            state = from_json(text, self.unedited)
+        except DtisError as error:
+            raise DtisError(f"{path}: {error}") from error
+        if "image" in self.controls:
+            sources = [scene.source for scene in self.unedited]
+            self.controls["image"].value = sources.index(state.source)
+        self._change(state)
+        return f"loaded {path}"
+
+    def export(self) -> str:
+        """Write the edited picture as PNG, of the image's true size."""
+        path = self._path(".png")
+        with replacing(path) as temporary:
+            temporary.write_bytes(png_bytes(self.present.render()))
+        return f"wrote {path}"
+
+    def _path(self, suffix: str) -> Path:
+        """Return the file of the name given, below the kernel's folder."""
+        name = self.file.value.strip().removesuffix(".json").removesuffix(".png")
+        if not name:
+            raise DtisError("file: empty; give a name such as scene")
+        return Path(name + suffix)
+
+    def _change(self, state: EditedScene, step: object = None) -> None:
+        history = self.histories[self.image]
+        self.histories[self.image] = history.changed(state, step)
+        self._show()
+
+    def _tick(self, name: str, change: dict) -> None:
+        """Follow one control, which a front end may set many times a second."""
+        if self.held:
+            return
+        if name in ("image", "object", "point"):
+            self._say("")
+            self._show()
+            return
+        now = time.monotonic()
+        self.burst += now - self.last_tick > PAUSE
+        self.last_tick = now
+        try:
+            value = change["new"]
+            # A front end's steps add up to values such as 0.29000000000000004.
+            value = round(value, 6) if isinstance(value, float) else value
+            state = self._edited(name, value)
+            step = (self.number, name, self.burst)
+            self.histories[self.image] = self.histories[self.image].changed(state, step)
+            # Another sprite may be none, or have a colour of its own.
+            (self._show if name == "sprite" else self._draw)()
+            self._say("")
+        except Exception as error:  # any: a handler's error would vanish into a log
+            self._say(f"{type(error).__name__}: {error}", error=True)
+
+    def _edited(self, name: str, value: object) -> EditedScene:
+        """Return the present scene after one control's new value."""
+        scene, number = self.present, self.number
+        change = scene.change(number)
+        match name:
+            case "depth":
+                return scene.move_to(number, value)
+            case "colour":
+                gains = tuple(round(gain, 3) for gain in to_rgb(value))
+                return scene.edit(number, colour=gains)
+            case "right":
+                return scene.edit(number, shift=(value, change.shift[1]))
+            case "down":
+                return scene.edit(number, shift=(change.shift[0], value))
+            case "point right" | "point down":
+                bend = {point: (x, y) for point, x, y in change.bend}
+                point = self.controls["point"].value
+                x, y = bend.pop(point, (0.0, 0.0))
+                at = (value, y) if name == "point right" else (x, value)
+                bend |= {point: at} if at != (0, 0) else {}
+                return scene.edit(number, bend=tuple((p, *bend[p]) for p in sorted(bend)))
+        return scene.edit(number, **{name: value})
+
+    # Showing
+
+    def _show(self) -> None:
+        """Set all controls and pictures as the present scene has them."""
+        scene = self.present
+        self.held = True
+        try:
+            self._choose_among(scene)
+            change = scene.change(self.number)
+            self.controls["depth"].max = max(1, len(scene.objects) - 1)
+            shown = {"sprite": change.sprite, "depth": scene.depth_order.index(self.number)}
+            if "colour" in self.controls:
+                shown["colour"] = to_hex(np.clip(scene.colour(self.number), 0, 1))
+            shown |= dict(zip(("right", "down"), change.shift, strict=True))
+            shown |= {"scale": change.scale, "angle": change.angle}
+            if "point" in self.controls:
+                at = {point: (x, y) for point, x, y in change.bend}
+                at = at.get(self.controls["point"].value, (0.0, 0.0))
+                shown |= dict(zip(("point right", "point down"), at, strict=True))
+            for name in shown.keys() & self.controls.keys():
+                self.controls[name].value = shown[name]
+        finally:
+            self.held = False
+        several = len(scene.objects) > 1
+        self.controls["depth"].layout.display = None if several else "none"
+        found = self.unedited[self.image].render()
+        self.pictures["image"].value = png_bytes(self.inputs[self.image])
+        self.pictures["reconstruction"].value = png_bytes(found)
+        self._draw()
+
+    def _choose_among(self, scene: EditedScene) -> None:
+        """List the scene's objects in the menu, the chosen one kept if it is still there."""
+        layers, options = scene.renderer.layers, []
+        for number, edited in enumerate(scene.objects, 1):
+            name = f"{number}, copy of {edited.layer}" if number > layers else str(number)
+            gone = scene.change(number).sprite == 0
+            options.append((f"{name} (removed)" if gone else name, number))
+        menu = self.controls["object"]
+        if tuple(options) != tuple(menu.options):
+            chosen = min(menu.value, len(options))
+            menu.options = options
+            menu.value = chosen
+
+    def _draw(self) -> None:
+        """Draw the scene, and in a lull all else that an edit changes.
+
+        Each message to a browser takes it some milliseconds, which a drag has for one picture only.
+        """
+        self.pictures["edited"].value = png_bytes(self.present.render(), level=1)
+        if self.later:
+            self.later.cancel()
+        try:
+            loop = asyncio.get_running_loop() if self.live else None
+        except RuntimeError:  # a thread without one
+            loop = None
+        self.later = loop.call_later(LULL, self._follow) if loop else self._follow()
+
+    def _follow(self) -> None:
+        """Show the object by itself, the Python and whether there is anything to undo."""
+        scene = self.present
+        alone = scene.render_object(self.number)
+        if "point" in self.controls:
+            alone = with_points(alone, scene.change(self.number).bend, self.controls["point"].value)
+        self.pictures["object"].value = png_bytes(alone, level=1)
+        self.code.value = self.python
+        self.buttons["Undo"].disabled = len(self.histories[self.image].states) == 1
+
+    def _say(self, text: str, error: bool = False) -> None:
+        role, colour = ("alert", "--jp-error-color1, #a00000") if error else ("status", "inherit")
+        style = f'style="color: var({colour})"' if error else ""
+        line = f'<div class="dtis-message" role="{role}" {style}>{html.escape(text)}</div>'
+        self.message.value = line if text else ""
+
+    def panel(self) -> Picture:
+        """Return one picture for where there are no widgets: image, reconstruction, edited."""
+        pictures = {
+            "image": self.inputs[self.image],
+            "reconstruction": self.unedited[self.image].render(),
+            "edited": self.present.render(),
+        }
+        alone = self.present.render_object(self.number).transpose(2, 0, 1) / np.float32(255)
+        pictures[f"object {self.number}"] = as_bytes(over_checkerboard(alone))
+        return captioned(pictures, zoom=max(1, 160 // self.inputs.shape[1]))
+
+    def _repr_mimebundle_(self, **options: object) -> dict:
+        """Return the widget's view, and beside it what shows without a kernel."""
+        bundle = super()._repr_mimebundle_(**options)
+        picture = b64encode(png_bytes(self.panel())).decode()
+        return bundle | {"text/plain": self.python, "image/png": picture}

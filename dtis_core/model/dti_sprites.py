@@ -1,0 +1,345 @@
+"""The image model of the paper: Eq. (3) and (4) rendered, Eq. (5) as loss.
+
+Flow: images -> predictor -> candidates -> selection -> layers of the chosen sprites -> composition.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from dtis_core.config import ModelConfig
+from dtis_core.errors import DtisError
+from dtis_core.model.canvas import Canvas
+from dtis_core.model.composition import (
+    binary_occlusion,
+    compose,
+    occlusion_from_logits,
+    ordered_occlusion,
+    put_background_below,
+    squared_errors,
+)
+from dtis_core.model.predictor import Prediction, Predictor
+from dtis_core.model.selection import Candidates, Selection, exhaustive_selection, greedy_selection
+from dtis_core.model.sprites import (
+    Backgrounds,
+    Sprites,
+    beta_penalty,
+    concrete_mask,
+    logistic_noise,
+    mask_noise,
+    soft_clip,
+)
+from dtis_core.model.transformations import Sequence
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """What the model makes of a batch: parameters, choice, layers and their composition.
+
+    `occlusion` is among the L object layers; `alphas` and `colours` start with the background,
+    layer 0, where the model has one (M = L + 1, else M = L).
+    """
+
+    prediction: Prediction
+    selection: Selection
+    occlusion: Float[Tensor, "B L L"]
+    alphas: Float[Tensor, "B M 1 H W"]
+    colours: Float[Tensor, "B M C H W"]
+    reconstruction: Float[Tensor, "B C H W"]
+
+    def errors(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B"]:
+        """Return each image's squared error, averaged over pixels and channels."""
+        return squared_errors(images, self.reconstruction)
+
+    def objectives(self, images: Float[Tensor, "B C H W"], penalty: float) -> Float[Tensor, "B"]:
+        """Return the objective of Eq. (5) for each image; `penalty` is its lambda."""
+        return self.errors(images) + penalty * (self.selection.sprites > 0).sum(dim=1)
+
+
+class DTISprites(nn.Module):
+    """K sprites, K' backgrounds and a predictor; see `ModelConfig` for the settings."""
+
+    def __init__(self, config: ModelConfig, encoder_size: tuple[int, int] | None = None):
+        """Build an untrained model; its encoder may be made for images of another size."""
+        super().__init__()
+        self.config = config
+        C, size, sprite_size = config.channels, config.image_size, config.sprite_size
+        self.sprites = Sprites(
+            config.sprites, C, sprite_size, config.mask_sigma,
+            config.opaque_sprites, config.sprite_colour,
+        )  # fmt: skip
+        self.backgrounds = Backgrounds(config.backgrounds, C, size)
+        layer = Sequence(config.layer_transformations, C, size)
+        # Whichever spatial module comes last carries the sprite from its own frame to the image.
+        resize = size if layer.last_spatial is None else None
+        sprite = Sequence(config.sprite_transformations, C, resize)
+        background = Sequence(config.background_transformations, C, size)
+        carrier = layer if resize is None else sprite
+        last = None if carrier.last_spatial is None else carrier.names[carrier.last_spatial]
+        if sprite_size != size and last in (None, "morphological"):
+            raise DtisError(
+                f"model.sprite_size: {sprite_size} differs from image_size {size}, but no "
+                "transformation carries sprites into images; add one, such as placement"
+            )
+        self.sequences = layer, sprite, background
+        residual = config.looks == "residual"
+        self.predictor = Predictor(
+            config.encoder,
+            config.head,
+            config.pool,
+            channels=2 * C if residual else C,
+            image_size=encoder_size or size,
+            layers=1 if residual else config.layers,
+            sprites=config.sprites,
+            backgrounds=config.backgrounds,
+            sequences=self.sequences,
+            occlusion_layers=config.layers if config.occlusion == "predicted" else 0,
+            reach=config.reach,
+        )
+        self.active: frozenset[str] | None = None  # transformations the curriculum has reached
+        self.temperature = config.mask_temperature[0]  # of Concrete masks, in training
+
+    def draw_noise(self, generator: torch.Generator) -> Float[Tensor, "K H W"] | None:
+        """Draw one step's mask noise (C.3), or None for a model that trains without."""
+        config = self.config
+        if config.mask_binarity == "concrete":
+            return logistic_noise(config.sprites, config.image_size, generator)
+        if config.mask_binarity == "beta" or not config.mask_noise:
+            return None
+        return mask_noise(config.sprites, config.image_size, config.mask_noise, generator)
+
+    def transform(
+        self,
+        canvases: Float[Tensor, "b l K D h w"],
+        layer: Float[Tensor, "B L P"],
+        sprite: Float[Tensor, "B L K R"],
+    ) -> Canvas:
+        """Apply Eq. (3): the sprite-specific transformations, then those of the layer."""
+        canvas = Canvas(canvases, torch.ones_like(canvases[:, :, :1, :1]))
+        canvas = self.sequences[1](canvas, sprite, self.active)
+        return self.sequences[0](canvas, layer.unsqueeze(2), self.active)
+
+    def _mask(self, canvas: Canvas, noise: Tensor | None) -> Float[Tensor, "B L K 1 H W"]:
+        """Return the clipped, in training noisy, transformed masks; or Concrete ones."""
+        masks = canvas.mask
+        noise = noise if noise is None else noise.unsqueeze(-3)
+        if self.config.mask_binarity == "concrete":
+            return canvas.support * concrete_mask(masks, self._temperature, noise)
+        if noise is not None:
+            masks = torch.addcmul(masks, noise, canvas.support)
+        return soft_clip(masks) if self.training else masks.clamp(0, 1)
+
+    @property
+    def _temperature(self) -> float:
+        """Concrete masks' temperature: the present step's, and at inference the last."""
+        return self.temperature if self.training else self.config.mask_temperature[1]
+
+    @torch.no_grad()
+    def sprite_images(self) -> Float[Tensor, "K D h w"]:
+        """Return all sprites as inference shows them, colours then mask, in [0, 1]."""
+        images = self.sprites.canvases()
+        if self.config.mask_binarity == "concrete":
+            images[:, -1:] = concrete_mask(images[:, -1:], self.config.mask_temperature[1])
+        return images.clamp(0, 1)
+
+    def candidates(
+        self,
+        layer: Float[Tensor, "B P"],
+        sprite: Float[Tensor, "B K R"],
+        noise: Float[Tensor, "K H W"] | None = None,
+    ) -> Candidates:
+        """Render all sprites, in all turns, as one layer.
+
+        Alphas (B, N, 1, H, W) and colours (B, N, C, H, W) of N = K * turns candidates.
+        """
+        canvases, turns = self.sprites.canvases()[None, None], self.turns
+        if turns > 1:
+            turn = torch.arange(turns, device=sprite.device)
+            sprite = self.turned(sprite.unsqueeze(2), turn).flatten(1, 2)  # (B, K turns, R)
+            canvases = canvases.repeat_interleave(turns, dim=2)
+            noise = noise if noise is None else noise.repeat_interleave(turns, dim=0)
+        canvas = self.transform(canvases, layer[:, None], sprite[:, None])
+        alphas, colours = self._mask(canvas, noise)[:, 0], canvas.colour[:, 0]
+        # What no transformation touches is still shared by all images.
+        return tuple(part.expand(len(layer), *part.shape[1:]) for part in (alphas, colours))
+
+    @property
+    def turns(self) -> int:
+        """How many turns of each sprite are candidates: one until the curriculum turns sprites."""
+        config = self.config
+        turns = config.turns if self.training else config.inference_turns or config.turns
+        turning = self.active is None or "similarity" in self.active
+        return turns if turning else 1
+
+    def turned(self, sprite: Float[Tensor, "*lead R"], turn: Int[Tensor, "..."]) -> Tensor:
+        """Return sprite parameters, which broadcast, with turns 0..turns - 1 added (..., R)."""
+        sequence = self.sequences[1]
+        module = sequence.modules[sequence.names.index("similarity")]
+        unit = sprite.new_zeros(sequence.size)
+        unit[sequence.slices["similarity"].start + module.angle] = 2 * math.pi / self.turns
+        return sprite + turn[..., None] * unit
+
+    def chosen_layers(
+        self,
+        chosen: Int[Tensor, "B L"],
+        layer: Float[Tensor, "B L P"],
+        sprite: Float[Tensor, "B L K R"],
+        noise: Float[Tensor, "K H W"] | None = None,
+    ) -> tuple[Float[Tensor, "B L 1 H W"], Float[Tensor, "B L C H W"]]:
+        """Render the chosen sprites only, with gradient: alphas and colours of the L layers.
+
+        Sprites are picked by products with one-hot rows, whose gradients sum in a fixed order; the
+        empty sprite is the row of zeros.
+        """
+        one_hot = nn.functional.one_hot(chosen, self.config.sprites + 1)[..., 1:]  # (B, L, K)
+        one_hot = one_hot.to(layer.dtype)
+        canvases = torch.einsum("blk,kdhw->bldhw", one_hot, self.sprites.canvases())
+        sprite = torch.einsum("blk,blkr->blr", one_hot, sprite)
+        canvas = self.transform(canvases.unsqueeze(2), layer, sprite.unsqueeze(2))
+        if noise is not None:
+            noise = torch.einsum("blk,khw->blhw", one_hot, noise).unsqueeze(2)
+        there = (chosen > 0)[:, :, None, None, None]  # (B, L, 1, 1, 1)
+        return self._mask(canvas, noise)[:, :, 0] * there, canvas.colour[:, :, 0]
+
+    def background_colours(self, parameters: Float[Tensor, "B N S"]) -> Float[Tensor, "B N C H W"]:
+        """Render all backgrounds; beyond their border they repeat it."""
+        canvases = self.backgrounds.canvases()[None, None]
+        if not canvases.shape[2]:
+            return canvases.new_zeros(len(parameters), 0, *self.backgrounds.appearances.shape[1:])
+        canvas = Canvas(canvases, torch.ones_like(canvases[:, :, :1, :1]), padding="border")
+        canvas = self.sequences[2](canvas, parameters.unsqueeze(1), self.active)
+        colours = canvas.colour[:, 0]
+        return colours.expand(len(parameters), *colours.shape[1:])
+
+    def occlusion(self, features: Float[Tensor, "B L F"]) -> Float[Tensor, "B L L"]:
+        """Return the occlusion matrix among object layers: predicted, or else in layer order.
+
+        Probabilities while training, thresholded at 0.5 at inference.
+        """
+        L = self.config.layers
+        if self.config.occlusion != "predicted":
+            return ordered_occlusion(len(features), L, features)
+        matrix = occlusion_from_logits(self.predictor.occlusion_logits(features), L)
+        return matrix if self.training else binary_occlusion(matrix)
+
+    def below(self, occlusion: Float[Tensor, "B L L"]) -> Float[Tensor, "B M M"]:
+        """Add the background, where the model has one."""
+        return put_background_below(occlusion) if self.config.backgrounds else occlusion
+
+    def predict_and_select(
+        self, images: Float[Tensor, "B C H W"], noise: Tensor | None, steps: int
+    ) -> tuple[Prediction, Selection]:
+        """Predict the scene's parameters and choose its sprites, the minimum of Eq. (5)."""
+        config = self.config
+        rules = {"penalty": config.penalty, "empty": config.empty_sprite}
+        search = {"turns": self.turns, "seek_depth": config.occlusion == "sought"}
+        if config.looks == "residual":
+            return self._look_and_select(images, noise, steps, rules | search)
+        prediction = self.predictor(images)
+        with torch.no_grad():
+            occlusion = self.below(self.occlusion(prediction.features))
+            backgrounds = self.background_colours(prediction.background)
+            layers = [
+                self.candidates(prediction.layer[:, i], prediction.sprite[:, i], noise)
+                for i in range(config.layers)
+            ]
+        if config.selection == "exhaustive":
+            alphas, colours = (torch.stack(part, dim=1) for part in zip(*layers, strict=True))
+            selection = exhaustive_selection(
+                images, occlusion, backgrounds, alphas, colours, turns=self.turns, **rules
+            )
+        else:
+            selection = greedy_selection(
+                images, occlusion, backgrounds, lambda i, _: layers[i], config.layers,
+                steps=steps, **rules, **search,
+            )  # fmt: skip
+        return self._in_turn(prediction, selection), selection
+
+    def _in_turn(self, prediction: Prediction, selection: Selection) -> Prediction:
+        """Return the prediction with each layer's sprites turned as was chosen for it."""
+        if self.turns == 1:
+            return prediction
+        sprite = self.turned(prediction.sprite, selection.turn.unsqueeze(2))
+        return replace(prediction, sprite=sprite)
+
+    def _look_and_select(
+        self, images: Tensor, noise: Tensor | None, steps: int, rules: dict
+    ) -> tuple[Prediction, Selection]:
+        """Interleave Algorithm 1 with the predictor: a look at the rest before each layer's choice.
+
+        Layers are in order of choice, each above those chosen before it. Only the last iteration's
+        looks learn. At inference a look counts only where it makes the image's error smaller.
+        """
+        L = self.config.layers
+        looks: list[Prediction] = []  # iteration after iteration, layer after layer
+        blank = torch.zeros_like(images)
+        backdrop = (
+            self.predictor(torch.cat([images, blank], dim=1)) if self.config.backgrounds else None
+        )
+        parameters = backdrop.background if backdrop else images.new_zeros(len(images), 0, 0)
+        learns = torch.is_grad_enabled()
+
+        def candidates(layer: int, rest: Tensor) -> Candidates:
+            with torch.set_grad_enabled(learns and len(looks) >= (steps - 1) * L):
+                looks.append(self.predictor(torch.cat([images, rest], dim=1)))
+            return self.candidates(looks[-1].layer[:, 0], looks[-1].sprite[:, 0], noise)
+
+        with torch.no_grad():
+            backgrounds = self.background_colours(parameters)
+        occlusion = self.below(ordered_occlusion(len(images), L, images))
+        selection = greedy_selection(
+            images, occlusion, backgrounds, candidates, L,
+            steps=steps, keep_better=not self.training, **rules,
+        )  # fmt: skip
+
+        def taken(part: str) -> Tensor:
+            """Gather what each layer's content was rendered from."""
+            every = torch.cat([getattr(look, part) for look in looks], dim=1)  # (B, looks, ...)
+            return every[torch.arange(len(images), device=images.device)[:, None], selection.look]
+
+        prediction = Prediction(taken("layer"), taken("sprite"), parameters, taken("features"))
+        return self._in_turn(prediction, selection), selection
+
+    def render(self, prediction: Prediction, selection: Selection, noise=None) -> Decomposition:
+        """Render the chosen sprites and compose them, Eq. (4)."""
+        if self.config.occlusion == "sought":
+            below = min(self.config.backgrounds, 1)
+            occlusion = selection.occlusion[:, below:, below:]
+        else:
+            occlusion = self.occlusion(prediction.features)
+        alphas, colours = self.chosen_layers(
+            selection.sprites, prediction.layer, prediction.sprite, noise
+        )
+        if self.config.backgrounds:
+            backgrounds = self.background_colours(prediction.background)
+            image = torch.arange(len(backgrounds), device=backgrounds.device)
+            background = backgrounds[image, selection.background]
+            alphas = torch.cat([torch.ones_like(alphas[:, :1]), alphas], dim=1)
+            colours = torch.cat([background[:, None], colours], dim=1)
+        reconstruction = compose(alphas, colours, self.below(occlusion))
+        return Decomposition(prediction, selection, occlusion, alphas, colours, reconstruction)
+
+    def forward(
+        self, images: Float[Tensor, "B C H W"], noise: Tensor | None = None, steps: int = 0
+    ) -> Decomposition:
+        """Decompose images in [0, 1]; `steps` is T of Algorithm 1 (0: as configured)."""
+        steps = steps or self.config.selection_steps
+        prediction, selection = self.predict_and_select(images, noise, steps)
+        return self.render(prediction, selection, noise)
+
+    def loss(
+        self, images: Float[Tensor, "B C H W"], noise: Tensor | None = None, steps: int = 0
+    ) -> tuple[Tensor, Decomposition]:
+        """Return the objective of Eq. (5), averaged over images, pixels and channels.
+
+        With the error averaged instead of summed, lambda is per pixel and channel too (1e-4). Where
+        masks are made binary by a Beta penalty (C.3), it is added.
+        """
+        scene = self(images, noise, steps)
+        loss = scene.objectives(images, self.config.penalty).mean()
+        if self.config.mask_binarity == "beta":
+            loss = loss + self.config.mask_beta * beta_penalty(self.sprites.masks)
+        return loss, scene

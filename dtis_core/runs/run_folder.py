@@ -1,0 +1,272 @@
+"""A run is a folder: config, weights, trainer state, metrics, sprite snapshots and a manifest.
+
+config.yaml           everything the run depends on, but its seed
+model.safetensors     weights for use
+trainer.safetensors   weights, Adam's moments, step and usage counts: what resuming needs
+metrics.jsonl         one line every few steps
+sprites/STEP.png      small snapshots of the sprites, side by side, with transparency
+manifest.json         seed, commit, versions, device, wall time, data fingerprint, scores
+"""
+
+import json
+import math
+import platform
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from PIL import Image
+from torch import Tensor
+
+from dtis_core.config import Config, read_config
+from dtis_core.errors import DtisError
+from dtis_core.files import (
+    load_weights,
+    read_json,
+    read_tensors,
+    replacing,
+    write_json,
+    write_tensors,
+    write_text,
+)
+from dtis_core.model.dti_sprites import DTISprites
+from dtis_core.paths import PACKAGE
+
+
+def commit() -> str:
+    """Return the commit of this clone, with '+' where files were changed; 'unknown' outside git."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(PACKAGE), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", str(PACKAGE))
+        return git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def device_name(device: torch.device) -> str:
+    """Return a human name of the device, with its number of threads or its model."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+
+
+def sprite_sheet(model: DTISprites) -> np.ndarray:
+    """Return all sprites side by side as one RGBA image, uint8 (h, K w, 4)."""
+    canvases = model.sprite_images().cpu()  # (K, C+1, h, w)
+    if canvases.shape[1] == 2:
+        canvases = torch.cat([canvases[:, :1].repeat(1, 3, 1, 1), canvases[:, 1:]], dim=1)
+    K, D, h, w = canvases.shape
+    return (canvases.permute(2, 0, 3, 1).reshape(h, K * w, D) * 255).round().byte().numpy()
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What resuming needs: the trainer's tensors, its step and the wall seconds so far."""
+
+    state: dict[str, Tensor]
+    step: int
+    wall_seconds: float
+
+
+class RunFolder:
+    """Reads and writes one run folder."""
+
+    def __init__(self, path: Path | str):
+        self.path = Path(path)
+
+    @property
+    def checkpoint_file(self) -> Path:
+        """Where the last checkpoint is."""
+        return self.path / "trainer.safetensors"
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run was begun here."""
+        return (self.path / "config.yaml").is_file()
+
+    def begin(self, config: Config, seed: int, fingerprint: str, data_name: str) -> None:
+        """Start a run's records. Raises DtisError where the folder already holds a run."""
+        if self.exists:
+            raise DtisError(
+                f"{self.path}: already holds a run; continue it with --resume, "
+                "replace it with --overwrite, or choose another --out"
+            )
+        text = yaml.safe_dump(config.to_dict(), sort_keys=False)
+        write_text(self.path / "config.yaml", text)
+        write_text(self.path / "metrics.jsonl", "")
+        self.write_manifest(
+            {
+                "preset": config.preset,
+                "data": data_name,
+                "data_fingerprint": fingerprint,
+                "seed": seed,
+                "commit": commit(),
+                "versions": {"python": platform.python_version()}
+                | {name: version(name) for name in ("torch", "torchvision", "numpy")},
+                "status": "running",
+                "step": 0,
+                "wall_seconds": 0.0,
+            }
+        )
+
+    def clear(self) -> None:
+        """Delete a former run's files, and nothing else."""
+        names = ("config.yaml", "model.safetensors", "trainer.safetensors", "metrics.jsonl",
+                 "manifest.json")  # fmt: skip
+        for file in [self.path / name for name in names] + self._snapshot_files():
+            file.unlink(missing_ok=True)
+
+    def start_again(self) -> None:
+        """Drop what a run logged before it was killed without a checkpoint.
+
+        Raises DtisError where it had one, which an exported run leaves behind.
+        """
+        if self.manifest().get("step"):
+            raise DtisError(
+                f"{self.path}: has no trainer.safetensors to go on from, as after an export; "
+                "train anew in another --out"
+            )
+        write_text(self.path / "metrics.jsonl", "")
+        for file in self._snapshot_files():
+            file.unlink()
+
+    def _snapshot_files(self) -> list[Path]:
+        """Return the pictures of snapshots, in order: a kill may leave .temporaries beside them."""
+        files = (self.path / "sprites").glob("*.png")
+        return sorted(file for file in files if re.fullmatch(r"\d{6,}", file.stem))
+
+    def config(self) -> Config:
+        """Return the run's configuration. Raises DtisError where there is none."""
+        if not self.exists:
+            raise DtisError(f"{self.path}: not a run folder (it has no config.yaml)")
+        return read_config(self.path / "config.yaml")
+
+    def manifest(self) -> dict:
+        """Return the manifest."""
+        return read_json(self.path / "manifest.json")
+
+    def write_manifest(self, values: dict) -> None:
+        """Replace the manifest."""
+        write_json(self.path / "manifest.json", values)
+
+    def update_manifest(self, **values: object) -> None:
+        """Change some of the manifest's entries."""
+        self.write_manifest(self.manifest() | values)
+
+    def note_resumption(self, step: int) -> None:
+        """Record by which commit the run goes on at a step, where that is another one."""
+        former = self.manifest().get("resumed", [])
+        last = former[-1]["commit"] if former else self.manifest()["commit"]
+        if commit() != last:
+            self.update_manifest(resumed=[*former, {"step": step, "commit": commit()}])
+
+    def metrics(self) -> list[dict]:
+        """Return all lines of metrics.jsonl; a last line cut short by a kill is left out."""
+        file = self.path / "metrics.jsonl"
+        try:
+            lines = file.read_text().splitlines(keepends=True)
+            return [json.loads(line) for line in lines if line.endswith("\n")]
+        except (OSError, ValueError) as error:
+            raise DtisError(f"{file}: cannot be read as lines of JSON ({error})") from error
+
+    def log(self, **values: object) -> None:
+        """Append one line to metrics.jsonl."""
+        try:
+            with open(self.path / "metrics.jsonl", "a") as file:
+                file.write(json.dumps(values) + "\n")
+        except OSError as error:
+            raise DtisError(f"{self.path}/metrics.jsonl: cannot be written ({error})") from error
+
+    def snapshot(self, model: DTISprites, step: int) -> None:
+        """Keep the present sprites as a small PNG."""
+        with replacing(self.path / "sprites" / f"{step:06d}.png") as temporary:
+            Image.fromarray(sprite_sheet(model), "RGBA").save(temporary, "PNG")
+
+    def snapshots(self) -> list[tuple[int, np.ndarray]]:
+        """Return (step, RGBA sheet) of all snapshots, in order."""
+        return [(int(file.stem), np.asarray(Image.open(file))) for file in self._snapshot_files()]
+
+    def save(
+        self,
+        checkpoint: "Checkpoint",
+        weights: dict[str, Tensor],
+        status: str,
+        device: torch.device,
+    ) -> None:
+        """Write trainer state first, then the weights for use, then the manifest."""
+        step, seconds = checkpoint.step, checkpoint.wall_seconds
+        metadata = {"step": str(step), "wall_seconds": repr(seconds)}
+        write_tensors(self.checkpoint_file, checkpoint.state, metadata)
+        write_tensors(self.path / "model.safetensors", weights, {})
+        self.update_manifest(
+            status=status,
+            step=step,
+            wall_seconds=round(seconds, 1),
+            device=device_name(device),
+        )
+
+    def checkpoint(self) -> "Checkpoint":
+        """Read the last checkpoint. Raises DtisError where it is missing or damaged."""
+        file = self.checkpoint_file
+        tensors, metadata = read_tensors(file)
+        try:
+            step, seconds = int(metadata["step"]), float(metadata["wall_seconds"])
+        except (KeyError, ValueError) as error:
+            raise DtisError(
+                f"{file}: its header has no step and wall_seconds, so it is no checkpoint; "
+                "train again from the start"
+            ) from error
+        return Checkpoint(tensors, step, seconds)
+
+    def forget_after(self, step: int) -> None:
+        """Drop the metrics logged after a step: a run that goes on from it logs them again."""
+        lines = [json.dumps(line) for line in self.metrics() if line["step"] <= step]
+        write_text(self.path / "metrics.jsonl", "".join(line + "\n" for line in lines))
+
+    def export(self, destination: Path, half: bool = True, snapshots: int = 40) -> "RunFolder":
+        """Copy configuration, weights, metrics, manifest and some snapshots to a new folder.
+
+        Weights are stored in half precision where `half`; what only resuming needs is left out.
+        Returns the new folder. Raises DtisError where it exists, this is no run folder, or
+        `snapshots` is not at least 1.
+        """
+        if snapshots < 1:
+            raise DtisError(f"--snapshots: must be at least 1, found {snapshots}")
+        if destination.exists():
+            raise DtisError(f"{destination}: exists already; choose another folder, or remove it")
+        config, manifest = self.config(), self.manifest()
+        for scores in manifest.get("scores", {}).values():
+            scores["run"] = destination.name
+        weights = read_tensors(self.path / "model.safetensors")[0]
+        if half:
+            weights = {k: v.half() if v.is_floating_point() else v for k, v in weights.items()}
+        lines = "".join(json.dumps(line) + "\n" for line in self.metrics())
+        write_text(destination / "metrics.jsonl", lines)
+        write_tensors(destination / "model.safetensors", weights, {})
+        files = self._snapshot_files()
+        for file in files[:: -max(1, math.ceil(len(files) / snapshots))]:  # the last one always
+            with replacing(destination / "sprites" / file.name) as temporary:
+                shutil.copyfile(file, temporary)
+        write_json(destination / "manifest.json", manifest)
+        write_text(destination / "config.yaml", yaml.safe_dump(config.to_dict(), sort_keys=False))
+        return RunFolder(destination)
+
+    def model(self, device: str = "cpu") -> DTISprites:
+        """Return the trained model, in evaluation mode. Raises DtisError for damaged files."""
+        config, file = self.config().model, self.path / "model.safetensors"
+        weights = read_tensors(file)[0]
+        # A run that is not finished may have extra sprites yet.
+        count = len(weights.get("sprites.appearances", ()))
+        model = DTISprites(replace(config, sprites=max(count, config.sprites)))
+        load_weights(model, weights, file)
+        return model.to(device).eval()

@@ -1,0 +1,4 @@
+"""How good a model is: metrics, scores of runs, and the tables of results.
+
+May import: config, errors, paths, datasets, model, runs, scenes.
+"""

@@ -1,0 +1,104 @@
+"""Scores of a trained model on data whose truth is known (Sec. 4 and App. A)."""
+
+import numpy as np
+import torch
+
+from dtis_core.datasets import SceneDataset
+from dtis_core.errors import NoLabels
+from dtis_core.model.composition import squared_errors
+from dtis_core.scenes.scene import Run, Scene
+from dtis_core.scoring import metrics
+
+SCORES = ("ARI", "ARI-FG", "mACC", "mIoU", "accuracy", "NMI", "IoU")
+CHUNK = 512  # images decomposed at once, to bound memory
+
+
+def evaluate(run: Run, data: SceneDataset, steps: int | None = None) -> dict:
+    """Return the scores of `run` on `data`: fractions in [0, 1], and the reconstruction error.
+
+    Which scores depends on what is known: `clustering_scores` for images with a class each,
+    `segmentation_scores` for masks of one object, `scene_scores` for more. `steps` is T of
+    Algorithm 1, by default the configuration's. Raises NoLabels where too little is known.
+    """
+    if data.categories is None:
+        raise NoLabels(f"{data.name}: has no true labels, so there is nothing to score against")
+    if data.masks is None and data.categories.shape[1] > 1:
+        raise NoLabels(f"{data.name}: has several objects in an image, and no masks of them")
+    if data.masks is None:
+        scored = clustering_scores
+    else:
+        scored = segmentation_scores if data.categories.shape[1] == 1 else scene_scores
+    parts, squared, used = [], 0.0, set()
+    for start in range(0, len(data), CHUNK):
+        part = data.subset(slice(start, start + CHUNK))
+        scene = run.decompose(part.images, steps)
+        images = torch.from_numpy(part.images).permute(0, 3, 1, 2).float() / 255  # (B, C, H, W)
+        error = squared_errors(images, scene.reconstruction.cpu())
+        squared += float(error.double().sum())
+        used |= set(scene.sprite_index.unique().tolist())
+        parts.append(predicted_labels(scene, images, scored))
+    predicted = {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
+    return {
+        "data": data.name,
+        "images": len(data),
+        **scored(data, predicted, run.config.model.sprites),
+        "reconstruction_error": squared / len(data),
+        "sprites_used": len(used - {0}),
+    }
+
+
+def predicted_labels(scene: Scene, images: torch.Tensor, scored) -> dict[str, np.ndarray]:
+    """Return of a decomposed batch what `scored` compares: clusters (B,), or maps (B, H, W)."""
+    if scored is clustering_scores:
+        return {"clusters": scene.sprite_index[:, 0].cpu().numpy()}
+    instances = scene.instance_map.cpu().numpy()
+    if scored is segmentation_scores:
+        return {"instances": instances}
+    covered = metrics.reassign_background(
+        instances,
+        images.numpy(),
+        scene.layers.cpu().numpy(),
+        (scene.sprite_index > 0).cpu().numpy(),
+    )
+    semantic = scene.semantic_map.cpu().numpy()
+    return {"instances": instances, "covered": covered, "semantic": semantic}
+
+
+def clustering_scores(data: SceneDataset, predicted: dict, sprites: int) -> dict[str, float]:
+    """Return accuracy under the best naming, and NMI, of the sprites chosen for images (Table 3).
+
+    An image's cluster is the sprite in its first layer.
+    """
+    true, clusters = data.categories[:, 0], predicted["clusters"]
+    return {
+        "accuracy": metrics.clustering_accuracy(true, clusters),
+        "NMI": metrics.nmi(true, clusters),
+    }
+
+
+def segmentation_scores(data: SceneDataset, predicted: dict, sprites: int) -> dict[str, float]:
+    """Return pixel accuracy (Table 4) and IoU of the foreground, and what no foreground scores."""
+    instances = predicted["instances"]
+    return {
+        "accuracy": metrics.segmentation_accuracy(data.masks, instances),
+        "IoU": metrics.foreground_iou(data.masks, instances),
+        "accuracy_of_all_background": float((data.masks == 0).mean()),
+    }
+
+
+def scene_scores(data: SceneDataset, predicted: dict, sprites: int) -> dict[str, float]:
+    """Return ARI on all pixels, ARI-FG, and mACC and mIoU (Tables 1 and 5).
+
+    ARI-FG is on true foreground, predicted background there given to the layer closest in colour;
+    mACC and mIoU are after matching sprites to categories.
+    """
+    classes = int(data.categories.max())
+    semantic = metrics.semantic_scores(
+        data.semantic_masks(), predicted["semantic"], classes, sprites
+    )
+    return {
+        "ARI": metrics.mean_ari(data.masks, predicted["instances"]),
+        "ARI-FG": metrics.mean_ari_foreground(data.masks, predicted["covered"]),
+        "mACC": semantic["mACC"],
+        "mIoU": semantic["mIoU"],
+    }

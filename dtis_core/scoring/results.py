@@ -1,0 +1,127 @@
+"""The table of data sets: what the shipped runs reached, beside the paper."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dtis_core.config import Config, load_preset
+from dtis_core.errors import DtisError
+from dtis_core.paths import SHIPPED
+from dtis_core.runs.run_folder import RunFolder
+from dtis_core.scoring.metrics import summarise
+
+NOT_RUN = "not run"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A data set of the paper: the preset that trains on it, and the paper's scores in percent.
+
+    From Tables 1 to 5 of the paper. `settings` are what `--set` changes of the preset.
+    """
+
+    title: str
+    preset: str
+    paper: dict[str, str]
+    settings: tuple[str, ...] = ()
+
+    @property
+    def command(self) -> str:
+        """The command that runs it."""
+        return " ".join(["dtis train", self.preset, *(f"--set {text}" for text in self.settings)])
+
+
+ROWS = (
+    Row("Tetrominoes (generated)", "tetrominoes/fast",
+        {"ARI": "99.8 ± 0.1", "ARI-FG": "99.6 ± 0.2", "mACC": "99.5 ± 0.2", "mIoU": "99.1 ± 0.4"}),
+    Row("Multi-dSprites (generated)", "multi-dsprites/fast",
+        {"ARI": "95.1 ± 0.1", "ARI-FG": "92.5 ± 0.3", "mACC": "91.3 ± 0.9", "mIoU": "84.0 ± 1.4"}),
+    Row("CLEVR6 (rendered, not official)", "clevr6-rendered/fast",
+        {"ARI": "90.7 ± 0.1", "ARI-FG": "97.2 ± 0.2", "mACC": "73.9 ± 2.1", "mIoU": "56.3 ± 2.9"}),
+    Row("Multi-dSprites2 (generated)", "multi-dsprites2/fast", {"ARI": "95.2 ± 1.9"}),
+    Row("Multi-dSprites2, exhaustive search", "multi-dsprites2/fast", {"ARI": "95.9 ± 0.3"},
+        ("model.selection=exhaustive",)),
+    Row("GTSRB-8 (real)", "gtsrb8/fast", {"accuracy": "89.4", "NMI": "–"}),
+    Row("GTSRB-8 (real), DTI-Clustering", "gtsrb8/clustering", {"accuracy": "54.3", "NMI": "–"}),
+    Row("SVHN (real)", "svhn/paper", {"accuracy": "63.1", "NMI": "–"}),
+    Row("Weizmann Horse (real)", "weizmann/fast", {"accuracy": "87.9", "IoU": "–"}),
+    Row("digits (real)", "digits/fast", {"accuracy": "–", "NMI": "–"}),
+)  # fmt: skip
+
+
+def shipped_runs(preset: str, settings: Iterable[str] = ()) -> list[RunFolder]:
+    """Return the shipped runs of exactly a preset with such `settings`, by seed.
+
+    What a run was scored with counts as its own setting.
+    """
+    wanted = load_preset(preset).override(list(settings)).to_dict()
+    folders = [RunFolder(path.parent) for path in SHIPPED.glob("*/manifest.json")]
+    found = [folder for folder in folders if _as_scored(folder).to_dict() == wanted]
+    return sorted(found, key=lambda folder: folder.manifest()["seed"])
+
+
+def _as_scored(folder: RunFolder) -> Config:
+    config = folder.config()
+    return config.override(own_scores(folder).get("settings", []))
+
+
+def existing(names: Iterable[str], home: Path = SHIPPED) -> list[RunFolder]:
+    """Return those of some run folders that are there, in the given order."""
+    folders = [RunFolder(home / name) for name in names]
+    return [folder for folder in folders if folder.exists]
+
+
+def own_scores(folder: RunFolder) -> dict:
+    """Return a run's scores on the data and split that its configuration names.
+
+    Raises DtisError where it was not scored.
+    """
+    data = folder.config().data
+    scores, key = folder.manifest().get("scores", {}), f"{data.name}/{data.score_split}"
+    if key not in scores:
+        raise DtisError(f"{folder.path}: has no scores on {key}; make them with dtis eval")
+    return scores[key]
+
+
+def percent(values: list[float]) -> str:
+    """Return mean and, of several values, standard deviation of fractions, in percent."""
+    mean, deviation = summarise(values)
+    return f"{100 * mean:.1f}" + (f" ± {100 * deviation:.1f}" if len(values) > 1 else "")
+
+
+def score_cells(folders: Sequence[RunFolder], scores: Iterable[str]) -> dict[str, str]:
+    """Return cells of a table: each score's mean and deviation over runs; without any, "not run".
+
+    Raises DtisError for a run that was not scored.
+    """
+    found = [own_scores(folder) for folder in folders]
+    return {name: percent([s[name] for s in found]) if found else NOT_RUN for name in scores}
+
+
+def result_table() -> list[dict[str, str]]:
+    """Return a line for each of `ROWS`, with mean and deviation over all shipped seeds."""
+    lines = []
+    for row in ROWS:
+        folders = shipped_runs(row.preset, row.settings)
+        scores = [own_scores(folder) for folder in folders]
+        minutes = [folder.manifest()["wall_seconds"] / 60 for folder in folders]
+        here = [percent([s[name] for s in scores]) if scores else "–" for name in row.paper]
+        lines.append(
+            {
+                "data": row.title,
+                "command": f"`{row.command}`",
+                "measure": " / ".join(row.paper),
+                "paper": " / ".join(row.paper.values()),
+                "here": " / ".join(here) if scores else "not yet run",
+                "seeds": str(len(folders)),
+                "minutes": f"{sum(minutes) / len(minutes):.0f}" if minutes else "–",
+            }
+        )
+    return lines
+
+
+def markdown(lines: list[dict[str, str]]) -> str:
+    """Return lines as a Markdown table."""
+    head = list(lines[0])
+    rows = [head, ["---"] * len(head), *(list(line.values()) for line in lines)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)

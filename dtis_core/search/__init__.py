@@ -1,0 +1,5 @@
+"""Ours: better ways to seek a scene than one prediction and one run of Algorithm 1.
+
+Holds residual looks, turns, sought depths, polishing and quarter turns of the image.
+May import: config, errors, model.
+"""

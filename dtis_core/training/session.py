@@ -1,0 +1,227 @@
+"""A whole training run: data, trainer, run folder, progress, health checks, checkpoints, scores."""
+
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from dtis_core import datasets
+from dtis_core.config import Config, load_preset
+from dtis_core.errors import DtisError
+from dtis_core.runs.run_folder import Checkpoint, RunFolder
+from dtis_core.training.health import Health
+from dtis_core.training.trainer import Trainer
+
+LOG_EVERY = 20  # steps
+CHECKPOINT_SECONDS = 45.0
+SNAPSHOTS = 40  # per run
+Watcher = Callable[[Trainer, list[float]], bool]
+"""Called after every logged step with the trainer and all losses; True stops the run."""
+
+
+def check_device(device: str) -> str:
+    """Return a usable device name. Raises DtisError for an unknown or absent one."""
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        kind = None
+    if kind not in ("cpu", "cuda"):
+        raise DtisError(f"--device {device}: not a device known here; use cpu or cuda")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise DtisError(f"--device {device}: torch finds no CUDA GPU here; use --device cpu")
+    return device
+
+
+def train(
+    config: Config | str,
+    out: Path | str,
+    seed: int = 0,
+    device: str = "cpu",
+    resume: bool = False,
+    overwrite: bool = False,
+    max_steps: int | None = None,
+    watcher: Watcher | None = None,
+    quiet: bool = False,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> RunFolder:
+    """Train a model into the run folder `out`, to its end or to `max_steps`, and return it.
+
+    `config` is a configuration or the name of a preset, such as "tetrominoes/quick".
+
+    `resume` continues the folder's run, with identical results on a CPU; the configuration and
+    seed must be the folder's own. A Ctrl-C or a watcher's stop leaves a usable folder. Raises
+    DtisError for bad input, a folder in use, a loss that is not finite or a disk that is full.
+    """
+    if not 0 <= seed < 2**32:
+        raise DtisError(f"seed: must be in 0..{2**32 - 1}, found {seed}")
+    if max_steps is not None and max_steps < 1:
+        raise DtisError(f"max_steps: must be at least 1, found {max_steps}")
+    config = load_preset(config) if isinstance(config, str) else config
+    folder = RunFolder(out)
+    data = datasets.load_for(config, config.data.train_split, config.data.count)
+    trainer = Trainer(config, data.images, seed, check_device(device))
+    seconds = 0.0
+    if resume:
+        check_same_run(folder, config, seed, data.fingerprint)
+        if folder.checkpoint_file.is_file():
+            checkpoint = folder.checkpoint()
+            trainer.load_state(checkpoint.state, checkpoint.step, folder.checkpoint_file)
+            folder.forget_after(trainer.step)
+            seconds = checkpoint.wall_seconds
+        else:
+            folder.start_again()
+        folder.note_resumption(trainer.step)
+    else:
+        if overwrite:
+            folder.clear()
+        folder.begin(config, seed, data.fingerprint, data.name)
+    end = min(trainer.length, max_steps or trainer.length)
+    _Session(folder, trainer, end, seconds, watcher, quiet, checkpoint_seconds).run()
+    return folder
+
+
+def check_same_run(folder: RunFolder, config: Config, seed: int, fingerprint: str) -> None:
+    """Raise DtisError where a folder's run is not the one to be resumed."""
+    before, now = folder.config().to_dict(), config.to_dict()
+    for section in ("data", "model", "training"):
+        for key, value in now[section].items():
+            if before[section].get(key) != value:
+                raise DtisError(
+                    f"{folder.path}: its run has {section}.{key}={before[section].get(key)}, not "
+                    f"{value}; resume with the same settings or choose another --out"
+                )
+    manifest = folder.manifest()
+    for key, value in (("seed", seed), ("data_fingerprint", fingerprint)):
+        if manifest.get(key) != value:
+            raise DtisError(
+                f"{folder.path}: its run has {key} {manifest.get(key)}, not {value}; "
+                "resume with the same one or choose another --out"
+            )
+
+
+@contextmanager
+def between_steps() -> Iterator[Callable[[], None]]:
+    """Hold back a Ctrl-C until the yielded function is called, so that no step is half done.
+
+    A second Ctrl-C acts at once. Only a process's main thread gets signals; others hold nothing.
+    """
+    pressed = threading.Event()
+
+    def check() -> None:
+        if pressed.is_set():
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield check
+        return
+    former = signal.getsignal(signal.SIGINT)
+
+    def press(number: int, frame: object) -> None:
+        pressed.set()
+        signal.signal(signal.SIGINT, former)
+
+    signal.signal(signal.SIGINT, press)
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGINT, former)
+
+
+class _Session:
+    """One process's share of a run."""
+
+    def __init__(self, folder, trainer, end, seconds, watcher, quiet, checkpoint_seconds):
+        self.folder: RunFolder = folder
+        self.trainer: Trainer = trainer
+        self.end: int = end
+        self.watcher: Watcher | None = watcher
+        self.whole = True  # no step is half done
+        self.started = time.monotonic() - seconds
+        self.checkpoint_seconds: float = checkpoint_seconds
+        self.saved = time.monotonic()
+        self.losses: list[float] = []
+        self.recent: deque[float] = deque(maxlen=LOG_EVERY)
+        self.health = Health(trainer.blank_error())
+        self.bar = tqdm(
+            total=end,
+            initial=trainer.step,
+            unit="step",
+            disable=quiet,
+            dynamic_ncols=True,
+            # In a log each tick is a line of its own.
+            mininterval=1.0 if sys.stderr.isatty() else 20.0,
+        )
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.started
+
+    def run(self) -> None:
+        """Train to the end; save at intervals, at an interrupt and at the end."""
+        trainer = self.trainer
+        status = "interrupted"
+        every = max(1, trainer.length // SNAPSHOTS)
+        try:
+            with between_steps() as check_interrupt:
+                while trainer.step < self.end:
+                    self.whole = False
+                    self.recent.append(trainer.train_step())
+                    self.whole = True
+                    self.bar.update()
+                    if trainer.step % every == 0 or trainer.step == self.end:
+                        self.folder.snapshot(trainer.model_for_use(), trainer.step)
+                    if trainer.step % LOG_EVERY == 0 or trainer.step == self.end:
+                        if self._log():
+                            break
+                    if time.monotonic() - self.saved > self.checkpoint_seconds:
+                        self._save("running")
+                    check_interrupt()
+            status = "finished" if trainer.step >= trainer.length else "stopped"
+        except KeyboardInterrupt:
+            where, lost = ("at", "") if self.whole else ("within", " from the last checkpoint")
+            self.bar.write(f"interrupted {where} step {trainer.step}; continue with --resume{lost}")
+        except DtisError:
+            self.folder.update_manifest(status="failed")
+            raise
+        finally:
+            self.bar.close()
+        if self.whole:
+            self._save(status)
+        else:
+            self.folder.update_manifest(status=status)
+
+    def _save(self, status: str) -> None:
+        trainer = self.trainer
+        checkpoint = Checkpoint(trainer.state(), trainer.step, self.seconds)
+        weights = trainer.model_for_use().state_dict()
+        self.folder.save(checkpoint, weights, status, trainer.device)
+        self.saved = time.monotonic()
+
+    def _log(self) -> bool:
+        """Write a line of metrics; return whether the watcher wants to stop."""
+        trainer = self.trainer
+        loss = float(np.mean(self.recent))
+        self.losses.append(loss)
+        problems = self.health.problems(trainer, loss)
+        for line in self.health.news(problems):
+            self.bar.write(line)
+        rate = trainer.config.training.batch_size * trainer.step / max(self.seconds, 1e-9)
+        self.folder.log(
+            step=trainer.step,
+            loss=loss,
+            seconds=round(self.seconds, 2),
+            network_rate=trainer.optimizer.param_groups[0]["lr"],
+            reassigned=trainer.reassigned,
+            dead_sprites=trainer.dead_sprites,
+            **({"problems": problems} if problems else {}),
+        )
+        self.bar.set_postfix_str(f"loss {loss:.4f}, {rate:.0f} images/s", refresh=False)
+        return bool(self.watcher and self.watcher(trainer, self.losses))

@@ -1,0 +1,314 @@
+"""The training loop (Sec. 3.2, C.2): schedules, curriculum, frozen sprites, reassignment.
+
+All of a trainer's state is its own: weights, Adam's moments, the step and the usage counts. Data
+order and mask noise follow from the seed and the step, so a resumed run repeats them exactly.
+"""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from dtis_core.config import Config
+from dtis_core.errors import DtisError
+from dtis_core.files import load_weights
+from dtis_core.model.dti_sprites import Decomposition, DTISprites
+from dtis_core.training.coarse_to_fine import fitted, halved, refined
+from dtis_core.training.refitting import REFIT_IMAGES, refit
+from dtis_core.training.restarts import keep_only, reassign
+from dtis_core.training.schedule import half_cosine
+
+VISIBLE = 0.1  # transparency that a layer must reach somewhere
+COUNTS = ("usage", "share", "counters", "invisible")  # a checkpoint's other tensors
+SPRITES = "model.sprites.appearances"  # the tensor of a checkpoint that shows K
+
+
+class Trainer:
+    """Trains one model on uint8 images (N, H, W, C) held in memory."""
+
+    def __init__(self, config: Config, images: np.ndarray, seed: int, device: str = "cpu"):
+        self.config, self.seed, self.device = config, seed, torch.device(device)
+        self.images = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
+        torch.manual_seed(seed)  # initial weights only
+        self.sprites = config.model.sprites + config.training.extra_sprites  # K at present
+        self.step = 0
+        self.model = self._build_model()
+        if config.model.backgrounds:
+            mean = images.mean(axis=0, dtype=np.float64) / 255
+            mean = torch.from_numpy(mean).float().permute(2, 0, 1)  # (C, H, W)
+            self.model.backgrounds.start_from(self._scaled(mean[None])[0])
+        self.optimizer = self._build_optimizer()
+        self.noise = torch.Generator(self.device)
+        self.usage = torch.zeros(self.sprites, dtype=torch.float64)
+        self.reassigned = 0  # restarts of sprites so far
+        # At the last count: sprites without use, each one's share of the layers in use, and the
+        # share of these layers that showed nothing.
+        self.dead_sprites, self.invisible = 0, 0.0
+        self.share = torch.zeros(self.sprites, dtype=torch.float64)
+        self.hidden = 0  # layers in use that showed nothing, since the last count
+
+    @property
+    def halvings(self) -> int:
+        """How many times images and sprites are halved at the present step."""
+        training = self.config.training
+        ends = training.coarse_until, training.quarter_until
+        return sum(self.step < self.in_steps(end) for end in ends)
+
+    def _scaled(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C h w"]:
+        """Return images at the size of the present step."""
+        return F.avg_pool2d(images, 2**self.halvings)
+
+    def _build_model(self) -> DTISprites:
+        """Return a new model for the present step's number of sprites and size of images."""
+        model = replace(self.config.model, sprites=self.sprites)
+        small = halved(model, self.halvings)
+        return DTISprites(small, encoder_size=model.image_size).to(self.device)
+
+    def _refine(self) -> None:
+        """Go on at the present size: same networks; sprites, backgrounds and moments enlarged."""
+        former = dict(self.model.named_parameters()), self.optimizer.state
+        self.model = refined(self.model, self._build_model())
+        self.optimizer = self._build_optimizer()
+        for name, parameter in self.model.named_parameters():
+            state = former[1].get(former[0][name], {})
+            self.optimizer.state[parameter] = {
+                key: fitted(value, parameter) if value.dim() else value
+                for key, value in state.items()
+            }
+
+    def model_for_use(self) -> DTISprites:
+        """Return the model at full size, whatever the present step's."""
+        if not self.halvings:
+            return self.model
+        return refined(self.model, DTISprites(replace(self.config.model, sprites=self.sprites)))
+
+    def _build_optimizer(self) -> torch.optim.Adam:
+        """Return Adam with one group per kind of parameter, each with its own rate."""
+        model, rates = self.model, self.config.training
+        groups = [
+            ("network", list(model.predictor.parameters()), rates.network_rate),
+            ("appearance", [model.sprites.appearances, model.backgrounds.appearances],
+             rates.appearance_rate),
+            ("mask", [model.sprites.masks], rates.mask_rate),
+        ]  # fmt: skip
+        return torch.optim.Adam(
+            [
+                {
+                    "name": name,
+                    "params": [p for p in parameters if p.requires_grad and p.numel()],
+                    "lr": rate,
+                    "weight_decay": rates.weight_decay if name == "network" else 0.0,
+                }
+                for name, parameters, rate in groups
+            ],
+            betas=(0.9, rates.second_moment),
+            fused=True,
+        )
+
+    @property
+    def refit_step(self) -> int:
+        """The step at which sprites are fitted for good; the length of a run that never does so."""
+        at = self.config.training.refit_at
+        return self.length if at is None else self.in_steps(at)
+
+    @property
+    def refitted(self) -> bool:
+        """Whether sprites have been fitted for good."""
+        return self.config.training.refit_at is not None and self.step >= self.refit_step
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in one pass over the images."""
+        return max(1, len(self.images) // self.config.training.batch_size)
+
+    def in_steps(self, duration: float) -> int:
+        """Convert a duration of the configuration to steps."""
+        unit = self.steps_per_epoch if self.config.training.unit == "epoch" else 1
+        return round(duration * unit)
+
+    @property
+    def length(self) -> int:
+        """Steps of the whole run."""
+        return self.in_steps(self.config.training.length)
+
+    def rate(self, group: str) -> float:
+        """Return the present rate of a group: network, appearance or mask."""
+        training = self.config.training
+        rate = getattr(training, f"{group}_rate")
+        late = training.appearance_late_rate
+        if group == "appearance" and late and self.step >= self.in_steps(training.appearance_late):
+            rate = late
+        return rate * self.rate_factor(group)
+
+    def rate_factor(self, group: str) -> float:
+        """Return what the schedule multiplies a group's rate with at the present step."""
+        training, step, refit_step = self.config.training, self.step, self.refit_step
+        frozen = self.refitted or step < self.in_steps(training.frozen)
+        if frozen and group != "network":
+            return 0.0
+        if self.refitted:
+            factor = training.refit_rate / training.network_rate
+            return factor * half_cosine((step - refit_step) / (self.length - refit_step))
+        factor = min(1.0, (step + 1) / max(1, self.in_steps(training.warm_up)))
+        if group != "network" and not training.decay_sprites:
+            return factor
+        factor *= 0.1 ** sum(step >= self.in_steps(at) for at in training.decay_at)
+        if training.cosine_from is not None:
+            start = self.in_steps(training.cosine_from)
+            factor *= half_cosine((step - start) / max(1, refit_step - start))
+        return factor
+
+    def active_transformations(self) -> frozenset[str]:
+        """Return the transformations that the curriculum has reached."""
+        model, joins = self.config.model, self.config.training.curriculum
+        names = (*model.layer_transformations, *model.sprite_transformations,
+                 *model.background_transformations)  # fmt: skip
+        return frozenset(n for n in names if self.step >= self.in_steps(joins.get(n, 0)))
+
+    def mask_temperature(self) -> float:
+        """Return Concrete masks' temperature at the present step, by equal factors over the run."""
+        first, last = self.config.model.mask_temperature
+        return first * (last / first) ** (self.step / self.length)
+
+    def selection_steps(self) -> int:
+        """Return T of the present step: as configured, or 1 up to that in turn."""
+        model = self.config.model
+        return (
+            1 + self.step % model.selection_steps
+            if model.alternate_steps
+            else (model.selection_steps)
+        )
+
+    def batch(self) -> Float[Tensor, "B C H W"]:
+        """Return the images of the present step, in [0, 1]: each epoch its own permutation."""
+        epoch, index = divmod(self.step, self.steps_per_epoch)
+        size = self.config.training.batch_size
+        if getattr(self, "_order_of", None) != epoch:
+            self._order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
+            self._order_of = epoch
+        return self._scaled(self._images(self._order[index * size : (index + 1) * size]))
+
+    def _images(self, chosen: np.ndarray) -> Float[Tensor, "B C H W"]:
+        """Return images in [0, 1], given by their numbers."""
+        images = self.images[torch.from_numpy(chosen).to(self.device)]
+        return images.permute(0, 3, 1, 2).float() / 255
+
+    def blank_error(self) -> float:
+        """Return the squared error of scenes without objects, on up to 1,000 images."""
+        images = self.images[:1000].float() / 255
+        blank = images.mean(dim=0) if self.config.model.backgrounds else 0.0
+        return float((images - blank).square().mean())
+
+    def train_step(self) -> float:
+        """Do one step and return its loss. Raises DtisError where the loss is not finite."""
+        model = self.model.train()
+        model.active, model.temperature = self.active_transformations(), self.mask_temperature()
+        self.noise.manual_seed(self.seed * 1_000_003 + self.step)
+        noise = model.draw_noise(self.noise)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate(group["name"])
+        loss, scene = model.loss(self.batch(), noise, self.selection_steps())
+        value = loss.item()
+        if not math.isfinite(value):
+            raise DtisError(
+                f"the loss is {value} at step {self.step}; the last checkpoint is kept. "
+                "Try lower rates, such as --set training.network_rate=3e-4"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self._count(scene)
+        training = self.config.training
+        last = self.step + 1 == self.in_steps(training.retire_until)
+        if last or (self.step + 1) % training.reassign_every == 0:
+            self._reassign_and_retire()
+        halvings, refitted = self.halvings, self.refitted
+        self.step += 1
+        if self.halvings < halvings:
+            self._refine()
+        if self.refitted and not refitted:
+            self._refit()
+        return value
+
+    def _refit(self) -> None:
+        """Fit the sprites to some training images; no transformation is left to the curriculum."""
+        chosen = np.random.default_rng(self.seed).permutation(len(self.images))[:REFIT_IMAGES]
+        self.model.active = None
+        refit(self.model, self._images(chosen))
+
+    def state(self) -> dict[str, Tensor]:
+        """Return all tensors that resuming needs; the step goes beside them."""
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        for name, parameter in self.model.named_parameters():
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                tensors[f"adam.{key}.{name}"] = value
+        counters = torch.tensor([self.reassigned, self.dead_sprites, self.hidden])
+        invisible = torch.tensor(self.invisible, dtype=torch.float64)
+        counts = {"usage": self.usage, "share": self.share}
+        return tensors | counts | {"counters": counters, "invisible": invisible}
+
+    def load_state(self, tensors: dict[str, Tensor], step: int, where: Path) -> None:
+        """Continue from `state()` at `step`. Raises DtisError where the tensors do not fit."""
+        absent = sorted({*COUNTS, SPRITES} - tensors.keys())
+        if absent:
+            raise DtisError(f"{where}: lacks tensor '{absent[0]}'; train again from the start")
+        self.step = step
+        if self.model.config.image_size != self._build_model().config.image_size:
+            self._refine()
+        count = len(tensors[SPRITES])
+        if self.config.model.sprites <= count < self.sprites:
+            self._keep_only(list(range(count)))
+        split = len("model.")
+        weights = {k[split:]: v for k, v in tensors.items() if k.startswith("model.")}
+        load_weights(self.model, weights, where)
+        for name, parameter in self.model.named_parameters():
+            keys = {k.split(".")[1] for k in tensors if k.startswith("adam.") and
+                    k.split(".", 2)[2] == name}  # fmt: skip
+            if keys:
+                self.optimizer.state[parameter] = {
+                    key: tensors[f"adam.{key}.{name}"].to(parameter.device) for key in keys
+                }
+        self.usage = tensors["usage"].clone()
+        self.reassigned, self.dead_sprites, self.hidden = tensors["counters"].tolist()
+        self.share, self.invisible = tensors["share"].clone(), float(tensors["invisible"])
+
+    def _count(self, scene: Decomposition) -> None:
+        """Count uses of each sprite, and layers that hide what they use."""
+        sprites = scene.selection.sprites
+        brightest = scene.alphas[:, -sprites.shape[1] :].detach().amax(dim=(2, 3, 4))  # (B, L)
+        self.hidden += int(((sprites > 0) & (brightest < VISIBLE)).sum())
+        self.usage += torch.bincount(sprites.flatten().cpu(), minlength=self.sprites + 1)[1:]
+
+    def _reassign_and_retire(self) -> None:
+        """Restart sprites too little used (C.2), and give up extra ones that are due."""
+        training = self.config.training
+        used = max(1.0, float(self.usage.sum()))
+        self.share, self.invisible = self.usage / used, self.hidden / used
+        self.dead_sprites, self.hidden = int((self.usage == 0).sum()), 0
+        started = self.step >= self.in_steps(training.frozen) and not self.refitted
+        until = training.reassign_until
+        if started and (until is None or self.step < self.in_steps(until)):
+            self.reassigned += reassign(
+                self.model, self.optimizer, self.share, training.reassign_below / 100 / self.sprites
+            )
+        surplus = self.sprites - self.config.model.sprites - self.extra_sprites()
+        if surplus > 0:  # two sprites of one kind share its images, so one of them goes first
+            self._keep_only(sorted(self.share.argsort(descending=True)[:-surplus].tolist()))
+        self.usage.zero_()
+
+    def extra_sprites(self) -> int:
+        """Return how many sprites more than K there should be after the present step."""
+        training = self.config.training
+        start, end = self.in_steps(training.retire_from), self.in_steps(training.retire_until)
+        left = (end - self.step - 1) / max(1, end - start)
+        return math.ceil(training.extra_sprites * min(1.0, max(0.0, left)))
+
+    def _keep_only(self, kept: list[int]) -> None:
+        keep_only(self.model, self.optimizer, kept)
+        self.sprites = len(kept)
+        self.usage, self.share = self.usage[kept], self.share[kept]

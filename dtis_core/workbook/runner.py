@@ -1,0 +1,332 @@
+"""Run the workbook: each notebook in its own papermill process, its results published if it ends.
+
+notebooks/NN_name.ipynb -> papermill -> staging folder -> figures/          what it drew
+                                                          figures/notebooks/ its executed copy,
+                                                          and that as a page for a browser
+                                                          figures/logs/      what it printed
+
+A notebook draws into the folder named by `DTIS_FIGURES`: a staging folder of its own, whose files
+are moved to figures/ once its last cell has run. So nothing there is ever half-written, and
+figures/manifest.json can say which notebook made which file. figures/index.html shows it all.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from tqdm import tqdm
+
+from dtis_core.errors import DtisError, suggest
+from dtis_core.files import read_json, write_json, write_text
+from dtis_core.paths import CLONE, NOTEBOOKS
+from dtis_core.workbook.index import index_html
+from dtis_core.workbook.notebook import Notebook, read_notebooks, settle, sha256, versions
+from dtis_core.workbook.page import page_of, tables_of
+
+RESERVED = {"manifest.json", "index.html", "notebooks", "logs"}
+"""Names in the output folder that belong to the runner: no notebook may draw over them."""
+POLL_SECONDS = 0.1
+GRACE_SECONDS = 5.0
+
+
+def run_workbook(
+    notebooks: list[Path] | None = None,
+    profile: str = "quick",
+    only: list[str] | None = None,
+    jobs: int = 1,
+    parameters: dict | None = None,
+    force: bool = False,
+    timeout: float = 1800,
+    output: Path | None = None,
+) -> int:
+    """Execute notebooks, skip those that are up to date, and publish what they make.
+
+    Args:
+        notebooks: files to run; all of the clone's notebooks/NN_name.ipynb by default.
+        profile: passed as the parameter `profile` to the notebooks that have it.
+        only: names or beginnings of names (`05`, `05_mask_noise`) to choose among `notebooks`.
+        jobs: how many notebooks run side by side; above 1 they share the cores out among them.
+        parameters: further values, each passed to the notebooks whose parameters cell names it.
+        force: run also what is up to date.
+        timeout: seconds of wall time after which a notebook is stopped and counts as failed.
+        output: the folder to publish in; the clone's figures/ by default.
+
+    Returns:
+        0 if no notebook failed, 1 if one did, 130 if interrupted (what had ended is kept).
+
+    A failed notebook stops no other one. Its record keeps the outputs of its last good run, and
+    its log and the executed cells lie in logs/.
+
+    Raises:
+        DtisError: unknown name or parameter, no or unreadable notebook, unreadable manifest.
+    """
+    if jobs < 1:
+        raise DtisError(f"jobs: found {jobs}, give at least 1")
+    output = Path(output or CLONE / "figures").resolve()
+    found = notebooks or sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+    if not found:
+        raise DtisError(f"{NOTEBOOKS}: found no NN_name.ipynb to run")
+    chosen = read_notebooks(_choose(found, only), {"profile": profile, **(parameters or {})})
+    for folder in ("notebooks", "logs"):
+        (output / folder).mkdir(parents=True, exist_ok=True)
+
+    run = _Run(output, profile, timeout, _environment(jobs))
+    current = [] if force else [notebook for notebook in chosen if run.is_current(notebook)]
+    waiting = deque(notebook for notebook in chosen if notebook not in current)
+    running: list[_Job] = []
+    with (
+        tempfile.TemporaryDirectory(
+            prefix=".staging-", dir=output, ignore_cleanup_errors=True
+        ) as staging,
+        tqdm(total=len(chosen), unit="notebook", disable=not sys.stderr.isatty()) as bar,
+    ):
+        for notebook in current:
+            _report(bar, "up to date", notebook.name)
+        try:
+            while waiting or running:
+                while waiting and len(running) < jobs:
+                    running.append(run.start(waiting.popleft(), Path(staging)))
+                time.sleep(POLL_SECONDS)
+                for job in [job for job in running if job.is_over(timeout)]:
+                    _report(bar, *run.finish(job))
+                    running.remove(job)
+        except KeyboardInterrupt:
+            names = ", ".join([job.notebook.name for job in running] + [n.name for n in waiting])
+            bar.write(f"interrupted; not run: {names}. The same command goes on from here.")
+            return 130
+        finally:
+            for job in running:
+                job.stop()
+    failed = [n.name for n in chosen if run.records[n.name]["status"] != "ok"]
+    print(f"{len(chosen) - len(failed)} of {len(chosen)} notebooks ok; see {output / 'index.html'}")
+    return 1 if failed else 0
+
+
+def parse_assignments(assignments: Iterable[str]) -> dict:
+    """Parse `name=value` words; values are YAML scalars (`5`, `1e-3`, `true`, `text`).
+
+    Raises:
+        DtisError: a word without a name or `=`, or with a value that is no scalar.
+    """
+    parsed = {}
+    for assignment in assignments:
+        name, separator, text = assignment.partition("=")
+        if not (separator and name.isidentifier()):
+            raise DtisError(f"--set: found '{assignment}', give name=value")
+        try:
+            value = yaml.safe_load(text)
+        except (yaml.YAMLError, ValueError) as error:  # ValueError: of a date
+            raise DtisError(f"--set {name}: '{text}' is not a YAML value") from error
+        if not isinstance(value, (str, int, float, bool, type(None))):
+            raise DtisError(f"--set {name}: '{text}' is a {type(value).__name__}, give one value")
+        # YAML 1.1 takes 1e-3 for text, since it asks for a dot in a float.
+        parsed[name] = float(text) if re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", text) else value
+    return parsed
+
+
+class _Run:
+    """The state of one call of `run_workbook`: records by notebook, and who owns which file."""
+
+    def __init__(self, output: Path, profile: str, timeout: float, environment: dict):
+        self.output, self.profile, self.timeout = output, profile, timeout
+        self.environment = environment
+        self.records: dict[str, dict] = _read_manifest(output / "manifest.json")
+        self.owners: dict[str, str] = {}  # of the files that this run has made or found current
+
+    def is_current(self, notebook: Notebook) -> bool:
+        """Whether the last run ended well, from the same inputs, and its files are untouched."""
+        record = self.records.get(notebook.name, {"status": "new"})
+        current = (
+            record["status"] == "ok"
+            and record["inputs"] == notebook.inputs
+            and all(sha256(self.output / file) == sha for file, sha in record["outputs"].items())
+        )
+        if current:
+            self.owners |= dict.fromkeys(record["outputs"], notebook.name)
+        return current
+
+    def start(self, notebook: Notebook, staging: Path) -> "_Job":
+        """Start papermill on a notebook, in a staging folder that no other notebook uses."""
+        folder = staging / notebook.name
+        (folder / "figures").mkdir(parents=True)
+        command = [sys.executable, "-m", "papermill", str(notebook.path), str(folder / "run.ipynb")]
+        command += [
+            "--kernel",
+            "python3",
+            "--language",
+            "python",
+            "--cwd",
+            str(notebook.path.parent),
+        ]
+        command += ["--start-timeout", "120", "--no-progress-bar", "--log-output"]
+        if notebook.parameters:
+            command += ["--parameters_yaml", yaml.safe_dump(notebook.parameters)]
+        # IPYTHONDIR: a user's own start-up files must not change what a notebook does.
+        places = {"DTIS_FIGURES": str(folder / "figures"), "IPYTHONDIR": str(folder / "ipython")}
+        with (folder / "log.txt").open("w") as log:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self.environment | places,
+            )
+        return _Job(notebook, folder, process, time.monotonic())
+
+    def finish(self, job: "_Job") -> tuple[str, str]:
+        """Publish or reject what a job made, record it, and return its status and a summary."""
+        notebook, seconds = job.notebook, time.monotonic() - job.started
+        record = {
+            "status": "ok",
+            "title": notebook.title,
+            "paper": notebook.paper,
+            "seconds": round(seconds, 2),
+            "profile": self.profile,
+            "parameters": notebook.parameters,
+            "inputs": notebook.inputs,
+            "versions": versions(),
+        }
+        earlier = self.records.get(notebook.name, {}).get("outputs", {})
+        log = self.output / "logs" / f"{notebook.name}.txt"
+        unfinished = self.output / "logs" / f"{notebook.name}.ipynb"
+        summary = f"{notebook.name}  {seconds:.1f} s"
+        try:
+            job.check(self.timeout)
+            record["tables"] = tables_of(job.executed)
+            record["outputs"] = self._publish(job, earlier)
+            unfinished.unlink(missing_ok=True)
+            summary += f", {len(record['outputs'])} files"
+        except DtisError as error:
+            record |= {"status": "failed", "error": str(error), "outputs": earlier}
+            if job.executed.exists():
+                os.replace(job.executed, unfinished)
+            summary += f": {error} (log: {log})"
+        os.replace(job.folder / "log.txt", log)
+        shutil.rmtree(job.folder, ignore_errors=True)
+        self.records[notebook.name] = record
+        manifest = {"notebooks": dict(sorted(self.records.items()))}
+        write_json(self.output / "manifest.json", manifest)
+        write_text(self.output / "index.html", index_html(manifest["notebooks"]))
+        return record["status"], summary
+
+    def _publish(self, job: "_Job", earlier: Iterable[str]) -> dict[str, str]:
+        """Move a job's files to the output folder; return the hash of each by its place there."""
+        name, drawn = job.notebook.name, job.folder / "figures"
+        files = {p.relative_to(drawn).as_posix(): p for p in drawn.rglob("*") if p.is_file()}
+        for file in files:
+            owner = self.owners.get(file, name)
+            if owner != name or Path(file).parts[0] in RESERVED:
+                raise DtisError(
+                    f"figure '{file}' is also made by {owner if owner != name else 'the runner'}:"
+                    " give it another name"
+                )
+        settle(job.executed)
+        write_text(job.page, page_of(job.executed))
+        files |= {f"notebooks/{name}.ipynb": job.executed, f"notebooks/{name}.html": job.page}
+        outputs = {}
+        for file, made in sorted(files.items()):
+            target = self.output / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            outputs[file] = sha256(made)
+            os.replace(made, target)
+            for record in self.records.values():  # a figure may move from notebook to notebook
+                record["outputs"].pop(file, None)
+        for file in set(earlier) - set(outputs):
+            (self.output / file).unlink(missing_ok=True)
+        self.owners |= dict.fromkeys(outputs, name)
+        return outputs
+
+
+@dataclass
+class _Job:
+    """A notebook that runs, or has ended, in `process`."""
+
+    notebook: Notebook
+    folder: Path
+    process: subprocess.Popen
+    started: float
+    overran: bool = False
+
+    @property
+    def executed(self) -> Path:
+        """The executed copy, which papermill writes anew after every cell."""
+        return self.folder / "run.ipynb"
+
+    @property
+    def page(self) -> Path:
+        """The executed copy for a browser."""
+        return self.folder / "run.html"
+
+    def is_over(self, timeout: float) -> bool:
+        """Whether the process has ended, of itself or because its time ran out."""
+        if self.process.poll() is None and time.monotonic() - self.started > timeout:
+            self.overran = True
+            self.stop()
+        return self.process.poll() is not None
+
+    def check(self, timeout: float) -> None:
+        """Raise DtisError, with the last line of the log, unless the notebook ended well."""
+        if self.process.returncode == 0 and not self.overran:
+            return
+        log = re.sub(r"\x1b\[[\d;]*m", "", (self.folder / "log.txt").read_text(errors="replace"))
+        (self.folder / "log.txt").write_text(log)
+        if self.overran:
+            cell = (re.findall(r"^Executing Cell (\d+)", log, re.MULTILINE) or ["1"])[-1]
+            raise DtisError(f"stopped in cell {cell} after the timeout of {timeout:g} s")
+        lines = [line for line in log.splitlines() if line.strip()]
+        raise DtisError(lines[-1] if lines else f"exit code {self.process.returncode}")
+
+    def stop(self) -> None:
+        """End the process; its kernel watches it and ends too."""
+        self.process.terminate()
+        try:
+            self.process.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def _choose(notebooks: list[Path], only: list[str] | None) -> list[Path]:
+    """Return the notebooks of which a word in `only` is the name or its beginning."""
+    words = [Path(word).stem for word in only or [""]]
+    for word in words:
+        if not any(path.stem.startswith(word) for path in notebooks):
+            near = suggest(word, (path.stem for path in notebooks))
+            raise DtisError(f"no notebook is called, or begins with, '{word}'{near}")
+    return [path for path in notebooks if any(path.stem.startswith(word) for word in words)]
+
+
+def _environment(jobs: int) -> dict[str, str]:
+    """The environment of every notebook: this Python's kernel, inline figures, a fair share."""
+    environment = dict(os.environ)
+    for name in ("MPLBACKEND", "JUPYTER_PATH"):
+        environment.pop(name, None)
+    environment |= {"JUPYTER_PREFER_ENV_PATH": "1", "PYTHONHASHSEED": "0"}
+    for name in ("DTIS_DATA", "DTIS_CACHE"):  # relative to where the user stands, not notebooks/
+        if environment.get(name):
+            environment[name] = os.path.abspath(environment[name])
+    if jobs > 1:
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
+    return environment
+
+
+def _read_manifest(path: Path) -> dict[str, dict]:
+    manifest = read_json(path) if path.exists() else {"notebooks": {}}
+    if "notebooks" not in manifest:
+        raise DtisError(f"{path}: not a manifest; delete it and run again")
+    return manifest["notebooks"]
+
+
+def _report(bar: tqdm, status: str, summary: str) -> None:
+    with bar.external_write_mode():
+        print(f"{status:<10}  {summary}", flush=True)
+    bar.update()

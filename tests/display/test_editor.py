@@ -1,0 +1,283 @@
+"""The scene editor driven from Python, as a front end would drive it."""
+
+import asyncio
+import base64
+import io
+import json
+import subprocess
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.colors import to_rgb
+from PIL import Image
+
+from dtis_core import datasets
+from dtis_core.cli import main
+from dtis_core.config import load_preset
+from dtis_core.display import editor as editor_module
+from dtis_core.display.editor import SceneEditor
+from dtis_core.display.figures import channels_last
+from dtis_core.display.widgets import as_bytes
+from dtis_core.errors import DtisError
+from dtis_core.model.dti_sprites import DTISprites
+from dtis_core.runs.run_folder import RunFolder
+from dtis_core.scenes.scene import Run
+
+
+def decoded(png):
+    return np.asarray(Image.open(io.BytesIO(png)))
+
+
+def a_run(layer_transformations="[tint, placement]", *settings):
+    """A model of random sprites, untrained: what it makes of images is nonsense, yet editable."""
+    config = load_preset("tetrominoes").override(
+        [f"model.layer_transformations={layer_transformations}", "model.sprites=4", *settings]
+    )
+    torch.manual_seed(0)
+    model = DTISprites(config.model).eval()
+    torch.nn.init.uniform_(model.sprites.appearances, 0.2, 0.8)
+    return Run(RunFolder("nowhere"), config, model)
+
+
+IMAGES = datasets.load("tetrominoes", "test", 2).images
+
+
+@pytest.fixture
+def editor():
+    return SceneEditor(a_run(), IMAGES)
+
+
+def test_what_an_editor_displays_holds_its_pictures_and_its_python(editor):
+    editor.set(right=0.2)
+    bundle = editor._repr_mimebundle_()
+    assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"] == editor.model_id
+    panel = decoded(base64.b64decode(bundle["image/png"]))
+    zoomed = editor.present.render().repeat(4, axis=0).repeat(4, axis=1)
+    assert (panel[20:, :140] == IMAGES[0].repeat(4, axis=0).repeat(4, axis=1)).all()
+    assert (panel[20:, 296:436] == zoomed).all()
+    assert bundle["text/plain"] == editor.code.value
+
+
+def test_editor_starts_with_the_scene_as_found(editor):
+    for image in (0, 1):
+        editor.controls["image"].value = image
+        found = editor.unedited[image].renderer.scene
+        assert editor.values["sprite"] == found.sprite_index[0, 0]
+        assert torch.equal(editor.scene.reconstruction, found.reconstruction)
+        for name in ("edited", "reconstruction"):
+            shown = decoded(editor.pictures[name].value)
+            assert np.array_equal(shown, as_bytes(channels_last(found.reconstruction[0])))
+        assert np.array_equal(decoded(editor.pictures["image"].value), IMAGES[image])
+    assert editor.buttons["Undo"].disabled
+
+
+def test_editor_applies_the_edits_of_all_layers(editor):
+    editor.set(sprite=3, colour="#ff0000", right=0.2, scale=1.5)
+    editor.set(object=2, sprite=0)
+    editor.set(object=3, depth=0, down=-0.1)
+    wanted = editor.unedited[0].renderer.scene
+    wanted = wanted.edit(1, sprite=3, colour=(1.0, 0, 0), shift=(0.2, 0), scale=1.5)
+    wanted = wanted.edit(2, sprite=0).edit(3, shift=(0.0, -0.1), to_back=True)
+    assert editor.message.value == ""
+    assert torch.equal(editor.scene.reconstruction, wanted.reconstruction)
+    shown = decoded(editor.pictures["edited"].value)
+    assert np.array_equal(shown, as_bytes(channels_last(wanted.reconstruction[0])))
+    names = {"run": a_run(), "images": IMAGES}
+    exec(editor.code.value, names)
+    assert torch.equal(names["picture"], wanted.reconstruction[0])
+
+
+def test_editor_remembers_each_object_and_resets_one_image(editor):
+    editor.set(right=0.3, object=2)
+    assert editor.values["right"] == 0
+    editor.set(image=1, down=0.4)
+    editor.buttons["Reset"].click()
+    assert editor.values["down"] == 0
+    editor.set(image=0, object=1)
+    assert editor.values["right"] == 0.3
+
+
+def test_undo_takes_back_a_drag_a_copy_and_a_reset(editor, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    for tick in range(1, 5):
+        now[0] += 0.1
+        editor.controls["right"].value = tick / 10
+    now[0] += 5  # another drag of the same slider
+    editor.controls["right"].value = 0.5
+    editor.buttons["Duplicate"].click()
+    assert editor.values["object"] == 4 and editor.values["right"] == 0.5
+    editor.buttons["Reset"].click()
+    assert editor.values["object"] == 3
+    editor.buttons["Undo"].click()
+    assert len(editor.present.objects) == 4
+    editor.controls["object"].value = 1
+    seen = []
+    while not editor.buttons["Undo"].disabled:
+        editor.buttons["Undo"].click()
+        seen.append(editor.values["right"])
+    assert seen == [0.5, 0.4, 0.0]
+
+
+def test_a_removed_object_says_so_and_comes_back(editor):
+    found = editor.values["sprite"]
+    editor.buttons["Remove"].click()
+    assert editor.values["sprite"] == 0
+    assert editor.controls["object"].options[0] == ("1 (removed)", 1)
+    assert not decoded(editor.pictures["object"].value)[..., 3].any()
+    editor.set(sprite=found)
+    assert editor.present == editor.unedited[0]
+    assert editor.controls["object"].options[0] == ("1", 1)
+
+
+def test_editor_never_encodes_again(editor):
+    calls = []
+    model = editor.unedited[0].renderer.model
+    model.predictor.register_forward_hook(lambda *_: calls.append(1))
+    for name, value in {"right": 0.1, "sprite": 2, "depth": 2, "image": 1}.items():
+        editor.controls[name].value = value
+    for name in ("Duplicate", "Remove", "Undo", "Reset"):
+        editor.buttons[name].click()
+    assert not calls
+
+
+def controls_of(layer, sprite="[]", *settings, images=IMAGES[:1]):
+    run = a_run(layer, f"model.sprite_transformations={sprite}", *settings)
+    return list(SceneEditor(run, images).controls)
+
+
+def test_editor_leaves_out_what_the_model_cannot_change():
+    start, place = ["object", "sprite"], ["depth", "right", "down"]
+    alone = ["model.layers=1", "model.sprite_size=[35, 35]"]
+    point = ["point", "point right", "point down"]
+    assert controls_of("[placement]") == [*start, *place, "scale"]
+    assert controls_of("[tint, translation]", images=IMAGES) == [
+        "image", *start, "colour", *place,
+    ]  # fmt: skip
+    assert controls_of("[tint, placement]", "[projective]") == [
+        *start, "colour", *place, "scale", "angle",
+    ]  # fmt: skip
+    assert controls_of("[colour, projective, tps]", "[]", *alone) == [
+        *start, "colour", *place, "scale", "angle", *point,
+    ]  # fmt: skip
+
+
+def test_depth_hides_where_there_is_but_one_object():
+    editor = SceneEditor(a_run("[tint, placement]", "model.layers=1"), IMAGES[:1])
+    assert editor.controls["depth"].layout.display == "none"
+    editor.buttons["Duplicate"].click()
+    assert editor.controls["depth"].layout.display is None
+    assert editor.values["depth"] == 1
+
+
+def test_every_control_has_a_label_and_says_what_it_does(editor):
+    controls = [*editor.controls.values(), *editor.buttons.values(), editor.file, editor.code]
+    assert all(control.description and control.tooltip for control in controls)
+
+
+def test_control_points_are_bent_and_shown():
+    alone = ["model.layers=1", "model.sprite_size=[35, 35]"]
+    editor = SceneEditor(a_run("[tint, tps]", *alone), IMAGES[:1])
+    before = decoded(editor.pictures["object"].value)
+    editor.set(point=1, point_right=0.1, point_down=0.2)
+    assert editor.present.change(1).bend == ((1, 0.1, 0.2),)
+    assert editor.message.value == ""
+    after = decoded(editor.pictures["object"].value)
+    chosen = [round(255 * gain) for gain in to_rgb("#D55E00")]
+    assert (before[11, 11, :3] == chosen).all()  # point 6, at first
+    assert (after[7, 3, :3] == chosen).all()  # the corner, moved
+    editor.set(point=16, point_right=-0.1)
+    assert editor.values["point down"] == 0
+    editor.set(point=1, point_right=0.0, point_down=0.0)
+    assert editor.present.change(1).bend == ((16, -0.1, 0.0),)
+
+
+def test_scenes_are_saved_loaded_and_exported(editor, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    editor.set(image=1, right=0.123456, scale=1.5)
+    editor.buttons["Duplicate"].click()
+    state = editor.present
+    editor.file.value = "mine.json"
+    for button in ("Save", "Export"):
+        editor.buttons[button].click()
+        assert "mine" in editor.message.value and 'role="status"' in editor.message.value
+    assert np.array_equal(decoded((tmp_path / "mine.png").read_bytes()), state.render())
+    editor.buttons["Reset"].click()
+    editor.set(image=0)
+    editor.buttons["Load"].click()
+    assert editor.image == 1 and editor.present == state
+    editor.set(object=4)
+    assert editor.values["right"] == 0.123456
+
+
+def test_a_file_that_cannot_be_loaded_is_named(editor, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.json").write_text('{"format": 3}')
+    for name, message in {"broken": "broken.json: scene: lacks", "": "file: empty"}.items():
+        editor.file.value = name
+        editor.buttons["Load"].click()
+        assert message in editor.message.value and 'role="alert"' in editor.message.value
+        assert editor.present == editor.unedited[0]
+
+
+def test_an_error_of_a_tick_is_shown(editor, monkeypatch):
+    monkeypatch.setattr(type(editor.present), "render", lambda self: 1 / 0)
+    editor.controls["right"].value = 0.2
+    assert "ZeroDivisionError" in editor.message.value
+
+
+def test_a_control_that_there_is_not_is_named(editor):
+    with pytest.raises(DtisError, match="angel: no such control; there are image, object"):
+        editor.set(angel=30)
+
+
+def test_sliders_answer_and_their_bench_says_how_fast(capsys):
+    assert main(["bench", "sliders", "--json", "--seconds", "1"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert 0 < result["median_ms"] <= result["p95_ms"]
+    assert result["ticks"] > 0
+
+
+def test_while_someone_drags_one_picture_follows_and_the_rest_in_a_lull(monkeypatch):
+    monkeypatch.setattr("dtis_core.display.editor.is_live", lambda: True)
+    monkeypatch.setattr("dtis_core.display.editor.LULL", 0.02)
+    editor = SceneEditor(a_run(), IMAGES[:1])
+    edited, alone = (editor.pictures[name].value for name in ("edited", "object"))
+    code = editor.code.value
+
+    async def drag():
+        for scale in (0.6, 0.7, 0.8):
+            editor.set(scale=scale)
+            assert editor.pictures["edited"].value != edited
+            assert editor.pictures["object"].value == alone and editor.code.value == code
+        await asyncio.sleep(0.1)
+
+    asyncio.run(drag())
+    assert editor.pictures["object"].value != alone and "scale=0.8" in editor.code.value
+    assert editor.python == editor.code.value and not editor.buttons["Undo"].disabled
+
+
+def test_the_jupyter_server_is_told_not_to_hold_small_messages_back():
+    """And it does not load PyTorch for that."""
+    code = "import dtis_core.display.jupyter_extension, sys; print('torch' in sys.modules)"
+    loads = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loads.stdout == "False\n"
+    enabled = json.loads((Path(editor_module.__file__).parent / "jupyter_server.json").read_text())
+    module = import_module(*enabled["ServerApp"]["jpserver_extensions"])
+    usual = module.ZMQChannelsWebsocketConnection
+    for given, wanted in ((usual, module.PromptConnection), (str, str)):
+        server = SimpleNamespace(web_app=SimpleNamespace(settings={module.CLASS: given}))
+        module._load_jupyter_server_extension(server)
+        assert server.web_app.settings[module.CLASS] is wanted
+    connection, told = object.__new__(module.PromptConnection), []
+    handler = SimpleNamespace(set_nodelay=told.append)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(usual, "connect", lambda self: "connected")
+        patch.setattr(module.PromptConnection, "websocket_handler", handler)
+        assert connection.connect() == "connected" and told == [True]

@@ -1,0 +1,22 @@
+"""A model of each kind, and the first image's scene as the model found it."""
+
+import pytest
+from kinds import IMAGES, KINDS, a_run
+
+from dtis_core.scenes.edited_scene import EditedScene
+from dtis_core.scenes.scene_json import image_fingerprint
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def run(kind):
+    return a_run(kind)
+
+
+@pytest.fixture
+def unedited(run):
+    return EditedScene.of(run.decompose(IMAGES[:1]), image_fingerprint(IMAGES[0]))

@@ -1,0 +1,50 @@
+"""Rows of tables from run records, of which some may not be there."""
+
+import shutil
+
+import pytest
+
+from dtis_core.errors import DtisError
+from dtis_core.runs.run_folder import RunFolder
+from dtis_core.scenes.scene import SHIPPED
+from dtis_core.scoring.metrics import summarise
+from dtis_core.scoring.results import existing, own_scores, score_cells, shipped_runs
+
+SEEDS = ("tetrominoes", "tetrominoes-seed1", "tetrominoes-seed2")
+
+
+def test_runs_that_are_not_there_are_left_out_and_the_order_stays():
+    names = [SEEDS[2], "tetrominoes-seed99", SEEDS[0]]
+    assert [folder.path.name for folder in existing(names)] == [SEEDS[2], SEEDS[0]]
+    assert existing(names, SHIPPED / "nowhere") == []
+
+
+def test_cells_are_means_and_deviations_over_the_runs():
+    folders = existing(SEEDS)
+    scores = [own_scores(folder) for folder in folders]
+    cells = score_cells(folders, ("ARI", "mIoU"))
+    for name, cell in cells.items():
+        mean, deviation = summarise([100 * s[name] for s in scores])
+        assert cell == f"{mean:.1f} ± {deviation:.1f}"
+    assert score_cells(folders[:1], ["ARI"]) == {"ARI": f"{100 * scores[0]['ARI']:.1f}"}
+
+
+def test_what_was_not_run_says_so():
+    assert score_cells([], ("ARI", "ARI-FG")) == {"ARI": "not run", "ARI-FG": "not run"}
+
+
+def test_a_run_that_was_not_scored_is_named(tmp_path):
+    copy = RunFolder(shutil.copytree(SHIPPED / SEEDS[0], tmp_path / "copy"))
+    copy.update_manifest(scores={})
+    with pytest.raises(DtisError, match="copy: has no scores on tetrominoes/test"):
+        score_cells([copy], ["ARI"])
+
+
+def test_runs_are_told_apart_by_their_settings_and_what_they_were_scored_with():
+    greedy = shipped_runs("multi-dsprites2/fast")
+    exhaustive = shipped_runs("multi-dsprites2/fast", ["model.selection=exhaustive"])
+    assert {folder.config().model.selection for folder in greedy} == {"greedy"}
+    assert {folder.config().model.selection for folder in exhaustive} == {"exhaustive"}
+    first = greedy[0]  # trained without views, which training does not use, and scored with them
+    assert first.config().model.views == 1
+    assert "model.views=4" in own_scores(first)["settings"]

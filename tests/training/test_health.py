@@ -1,0 +1,78 @@
+"""Failing runs are named early, and sound ones are not."""
+
+import numpy as np
+import pytest
+import torch
+
+from dtis_core.config import load_preset
+from dtis_core.training import health
+from dtis_core.training.health import Health
+from dtis_core.training.trainer import Trainer
+
+CONFIG = load_preset("tetrominoes/fast")
+
+
+def trainer(step=1900, share=(0.3, 0.4, 0.3), **counts):
+    """What a check reads of a trainer, late in a sound run unless told otherwise."""
+    share = torch.tensor(share)
+    found = object.__new__(Trainer)
+    counts = {"invisible": 0.0, "dead_sprites": 0} | counts
+    vars(found).update(config=CONFIG, step=step, share=share, sprites=len(share), **counts)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "found", "loss"),
+    [
+        ("stuck", trainer(), 0.0499),
+        ("invisible", trainer(invisible=0.6), 0.01),
+        ("collapsed", trainer(share=(0.95, 0.03, 0.02)), 0.01),
+        ("dead", trainer(share=(0.5, 0.5, 0.0), dead_sprites=1), 0.01),
+    ],
+)
+def test_each_failure_has_a_name_and_an_advice_once_sprites_had_time(name, found, loss):
+    checks = Health(0.05)
+    problems = checks.problems(found, loss)
+    assert list(problems) == [name] and "try" in problems[name]
+    assert len(checks.news(problems)) == 1 and not checks.news(problems)  # said once
+    found.step = 1000
+    assert not Health(0.05).problems(found, loss)
+
+
+def test_a_sound_run_has_no_problem():
+    assert not Health(0.05).problems(trainer(), 0.002)
+    early = trainer(share=(0.5, 0.5, 0.0), dead_sprites=1, step=1390)  # restarts may yet cure it
+    assert not Health(0.05).problems(early, 0.002)
+    pair = trainer(share=(0.97, 0.03))  # two kinds may well be that uneven
+    assert not Health(0.05).problems(pair, 0.002)
+
+
+def test_divergence_is_named_at_once_after_the_warm_up():
+    checks = Health(1.0)
+    assert not checks.problems(trainer(step=100), 0.001)  # still warming up
+    assert not checks.problems(trainer(step=300), 0.01)
+    assert not checks.problems(trainer(step=320), 0.029)
+    assert list(checks.problems(trainer(step=340), 0.031)) == ["diverging"]
+
+
+def test_the_trainer_counts_layers_that_show_nothing(monkeypatch):
+    config = CONFIG.override(
+        [
+            "model.sprites=3",
+            "training.batch_size=4",
+            "training.reassign_every=2",
+            "training.length=4",
+            "model.mask_noise=0",
+        ]  # fmt: skip
+    )
+    images = np.random.default_rng(0).integers(0, 256, (8, 35, 35, 3), dtype=np.uint8)
+    run = Trainer(config, images, 0)
+    run.train_step(), run.train_step()
+    assert run.invisible == 0 and run.share.sum() == pytest.approx(1)
+    with torch.no_grad():
+        run.model.sprites.masks.fill_(0)
+    run.train_step(), run.train_step()
+    assert run.invisible == 1
+    monkeypatch.setattr(health, "PATIENCE", 0)
+    run.step = 1500
+    assert "invisible" in Health(1.0).problems(run, 0.01)
