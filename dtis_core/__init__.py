@@ -7,9 +7,9 @@ from importlib import import_module
 
 FACADE = {
     "DtisError": "errors",
-    "Run": "scenes.scene",
+    "Run": "scenes.run",
     "Scene": "scenes.scene",
-    "load": "scenes.scene",
+    "load": "scenes.run",
     "score": "scoring.score",
     "train": "training.session",
 }

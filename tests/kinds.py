@@ -8,7 +8,7 @@ from dtis_core.config import load_preset
 from dtis_core.model.dti_sprites import DTISprites
 from dtis_core.runs.run_folder import RunFolder
 from dtis_core.scenes.change import abilities
-from dtis_core.scenes.scene import Run
+from dtis_core.scenes.run import Run
 
 L, K, SIDE = 3, 4, 24
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, SIDE, SIDE, 3), dtype=np.uint8)

@@ -18,7 +18,7 @@ from dtis_core.errors import DtisError
 from dtis_core.files import read_tensors, write_tensors
 from dtis_core.model.dti_sprites import DTISprites
 from dtis_core.runs.run_folder import RunFolder
-from dtis_core.scenes.scene import as_batch, load
+from dtis_core.scenes.run import as_batch, load
 from dtis_core.training.session import check_device, train
 from dtis_core.training.trainer import Trainer
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from dtis_core.paths import SHIPPED
 from dtis_core.runs.run_folder import RunFolder
-from dtis_core.scenes.scene import SHIPPED
 from dtis_core.scoring.results import markdown, result_table
 
 ROOT = Path(__file__).resolve().parent.parent

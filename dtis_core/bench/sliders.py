@@ -16,7 +16,8 @@ from dtis_core.config import load_preset
 from dtis_core.errors import DtisError
 from dtis_core.model.dti_sprites import DTISprites
 from dtis_core.runs.run_folder import RunFolder, device_name
-from dtis_core.scenes.scene import Run, Scene
+from dtis_core.scenes.run import Run
+from dtis_core.scenes.scene import Scene
 
 WARM_UP = 10  # ticks before timing
 COLOURS = [(0.9, 0.3, 0.2), (0.2, 0.5, 0.9), (0.95, 0.8, 0.2), (0.3, 0.8, 0.4), (0.8, 0.4, 0.8)]

@@ -27,13 +27,15 @@ from dtis_core.display.editor_view import (
     row,
     with_points,
 )
-from dtis_core.display.figures import channels_last, over_checkerboard
-from dtis_core.display.widgets import as_bytes, captioned, is_live, png_bytes
+from dtis_core.display.figures import over_checkerboard
+from dtis_core.display.widgets import captioned, is_live, png_bytes
 from dtis_core.errors import DtisError
 from dtis_core.files import replacing, write_text
+from dtis_core.pictures import to_bytes, to_pictures
 from dtis_core.scenes.change import abilities
 from dtis_core.scenes.edited_scene import EditedScene, History, Picture
-from dtis_core.scenes.scene import Run, Scene
+from dtis_core.scenes.run import Run
+from dtis_core.scenes.scene import Scene
 from dtis_core.scenes.scene_json import from_json, image_fingerprint, to_json
 
 PAUSE = 1.0  # seconds; later ticks of the same slider are another step to undo
@@ -50,8 +52,7 @@ class SceneEditor(widgets.VBox):
     """
 
     def __init__(self, run: Run, images: np.ndarray | Tensor, side: int = 360):
-        inputs = np.asarray(images)
-        self.inputs = inputs if inputs.dtype == np.uint8 else as_bytes(channels_last(inputs))
+        self.inputs = to_bytes(to_pictures(images))
         self.unedited = [
             EditedScene.of(run.decompose(images[i : i + 1]), image_fingerprint(self.inputs[i]))
             for i in range(len(images))
@@ -96,7 +97,7 @@ class SceneEditor(widgets.VBox):
         left = widgets.VBox([pictures[0], row(*pictures[1:])])
         files = [row(*buttons[:4]), self.file, row(*buttons[4:]), self.message]
         right = widgets.VBox([*self.controls.values(), *files], layout={"max_width": "100%"})
-        sprites = widgets.HTML(gallery(as_bytes(channels_last(run.sprites.cpu()))))
+        sprites = widgets.HTML(gallery(to_bytes(to_pictures(run.sprites.cpu()))))
         # In the order of the tab key.
         super().__init__([row(left, right), sprites, *code, widgets.HTML(STYLE + NAMES)])
         self.add_class("dtis-editor")
@@ -354,7 +355,7 @@ class SceneEditor(widgets.VBox):
             "edited": self.present.render(),
         }
         alone = self.present.render_object(self.number).transpose(2, 0, 1) / np.float32(255)
-        pictures[f"object {self.number}"] = as_bytes(over_checkerboard(alone))
+        pictures[f"object {self.number}"] = to_bytes(over_checkerboard(alone))
         return captioned(pictures, zoom=max(1, 160 // self.inputs.shape[1]))
 
     def _repr_mimebundle_(self, **options: object) -> dict:

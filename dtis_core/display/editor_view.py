@@ -9,8 +9,8 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from dtis_core.display.figures import HUES
-from dtis_core.display.widgets import as_bytes
 from dtis_core.model.transformations import ThinPlateSpline
+from dtis_core.pictures import to_bytes
 
 PER_SIDE = ThinPlateSpline.per_side
 SLIDERS = {  # name: the ability it needs; low, high, start, step; tooltip
@@ -124,5 +124,5 @@ def with_points(
             slice(max(x - half, 0), max(x + half + 1, 0)),
         )
         colour = to_rgb(HUES[5 if point == chosen else 4])
-        picture[area] = [*as_bytes(np.array(colour)), 255]
+        picture[area] = [*to_bytes(np.array(colour)), 255]
     return picture

@@ -19,6 +19,7 @@ from torch import Tensor
 from dtis_core.errors import DtisError
 from dtis_core.files import replacing
 from dtis_core.paths import figures_folder
+from dtis_core.pictures import to_bytes, to_pictures
 from dtis_core.runs.run_folder import RunFolder
 from dtis_core.scenes.scene import Scene
 
@@ -96,16 +97,11 @@ def label_colours(labels: Integer[Array, "*lead h w"], colours: Float[Array, "n 
     return np.vstack([to_rgb(BEHIND), np.asarray(colours)])[np.asarray(labels)]
 
 
-def channels_last(images: ArrayLike) -> Float[np.ndarray, "*lead h w C"]:
-    """Return images (..., C, h, w), tensors or arrays, as an array (..., h, w, C) in [0, 1]."""
-    return np.clip(np.moveaxis(np.asarray(images, dtype=float), -3, -1), 0, 1)
-
-
 def over_checkerboard(
     rgba: Float[Array, "*lead 4 h w"], square: int = 2, checks: tuple[float, float] = CHECKS
 ) -> Pictures:
     """Lay RGBA images in [0, 1] over a checkerboard, light grey as in Fig. 1 of the paper."""
-    picture = channels_last(rgba)
+    picture = to_pictures(rgba)
     rows, columns = np.indices(picture.shape[-3:-1]) // square
     board = np.where((rows + columns) % 2, *checks)[..., None]  # (h, w, 1)
     alpha = picture[..., 3:]
@@ -178,9 +174,7 @@ def in_rows(tiles: Float[np.ndarray, "n h w 3"], columns: int) -> Float[np.ndarr
 
 def show_images(images: ArrayLike, columns: int = 10) -> Figure:
     """Draw uint8 (n, h, w, 3) or float (n, 3, h, w) images in [0, 1], `columns` in a row."""
-    images = np.asarray(images)
-    pictures = images / 255 if images.dtype == np.uint8 else channels_last(images)
-    return show_tiles(in_rows(enlarge(pictures), columns))
+    return show_tiles(in_rows(enlarge(to_pictures(images)), columns))
 
 
 def show_sprites(
@@ -206,17 +200,16 @@ def decomposition_rows(scene: Scene, images: ArrayLike, n: int = 5) -> Figure:
     """
     config = scene.model.config
     instances = palette(config.layers)
-    inputs = np.asarray(images[:n])
-    inputs = inputs / 255 if inputs.dtype == np.uint8 else channels_last(inputs)
+    inputs = to_pictures(images[:n])
     semantic = label_colours(scene.semantic_map[:n].cpu(), palette(config.sprites))
     instance = label_colours(scene.instance_map[:n].cpu(), instances)
-    plain = np.stack([inputs, channels_last(scene.reconstruction[:n].cpu()), semantic, instance], 1)
+    plain = np.stack([inputs, to_pictures(scene.reconstruction[:n].cpu()), semantic, instance], 1)
     rgba = np.concatenate([scene.layers[:n].cpu(), scene.alphas[:n].cpu()], axis=2)
     layers = over_checkerboard(rgba)  # (n, L, H, W, 3)
     titles = ["input", "reconstruction", "semantic", "instance"]
     titles += [f"layer {i + 1}" for i in range(config.layers)]
     if config.backgrounds:
-        background = channels_last(scene.background[:n].cpu())[:, None]
+        background = to_pictures(scene.background[:n].cpu())[:, None]
         layers = np.concatenate([background, layers], axis=1)
         instances = np.vstack([to_rgb(BEHIND), instances])
         titles.insert(4, "background")
@@ -274,7 +267,7 @@ def evolution_gif(run: RunFolder, path: Path, frames: int = 40, columns: int = 1
         bar = np.ones((10, picture.shape[1], 3))
         bar[-4:] = CHECKS[1]
         bar[-4:, : round(step / moments[-1][0] * picture.shape[1])] = to_rgb(HUES[4])
-        pixels = (np.concatenate([picture, bar]) * 255).round().astype(np.uint8)
+        pixels = to_bytes(np.concatenate([picture, bar]))
         pictures.append(Image.fromarray(pixels).quantize(64, dither=Image.Dither.NONE))
     durations = [120] * (len(pictures) - 1) + [2500]  # milliseconds
     with replacing(path) as temporary:

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from dtis_core.display.figures import decomposition_rows, show_curves, show_images
 from dtis_core.display.widgets import Picture, joined, png_bytes
+from dtis_core.pictures import to_tensor
 from dtis_core.scenes.scene import Scene
 from dtis_core.training.trainer import Trainer
 
@@ -106,7 +107,7 @@ class TrainingMonitor:
         """Draw the loss, how the first training images decompose, and all sprites."""
         images = trainer.images[: self.examples]
         model = trainer.model_for_use().eval()
-        scene = Scene(model, model(images.permute(0, 3, 1, 2).float() / 255))
+        scene = Scene(model, model(to_tensor(images)))
         curve = show_curves(
             {"": (self.steps[-len(losses) :], losses)}, "training step", "loss, Eq. (5)", log=True
         )

@@ -37,11 +37,6 @@ def is_live() -> bool:
     return "JPY_SESSION_NAME" in os.environ and "DTIS_FIGURES" not in os.environ
 
 
-def as_bytes(values: np.ndarray) -> UInt8[np.ndarray, "..."]:
-    """Return values in [0, 1], any shape, as 0..255."""
-    return (np.clip(values, 0, 1) * 255).round().astype(np.uint8)
-
-
 def png_bytes(picture: np.ndarray, level: int = 6) -> bytes:
     """Encode uint8 (h, w), (h, w, 3) or (h, w, 4) as PNG. Raises DtisError for anything else.
 
@@ -55,7 +50,7 @@ def png_bytes(picture: np.ndarray, level: int = 6) -> bytes:
     ):
         raise DtisError(
             "picture: expected uint8 (h, w), (h, w, 3) or (h, w, 4), "
-            f"found {array.dtype} {array.shape}; as_bytes() turns values in [0, 1] into uint8"
+            f"found {array.dtype} {array.shape}; to_bytes() turns values in [0, 1] into uint8"
         )
     buffer = io.BytesIO()
     Image.fromarray(array).save(buffer, "PNG", compress_level=level)

@@ -37,6 +37,7 @@ from dtis_core.files import (
 )
 from dtis_core.model.dti_sprites import DTISprites
 from dtis_core.paths import PACKAGE
+from dtis_core.pictures import to_pixels
 
 
 def commit() -> str:
@@ -66,7 +67,7 @@ def sprite_sheet(model: DTISprites) -> np.ndarray:
     if canvases.shape[1] == 2:
         canvases = torch.cat([canvases[:, :1].repeat(1, 3, 1, 1), canvases[:, 1:]], dim=1)
     K, D, h, w = canvases.shape
-    return (canvases.permute(2, 0, 3, 1).reshape(h, K * w, D) * 255).round().byte().numpy()
+    return to_pixels(canvases.permute(1, 2, 0, 3).reshape(D, h, K * w))  # (h, K w, D)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from dtis_core.errors import DtisError, suggest
 from dtis_core.model.composition import compose
+from dtis_core.pictures import to_pixels
 from dtis_core.scenes.change import Change, apply_change, check_values, gains
 from dtis_core.scenes.scene import Scene, copied_in_front, occlusion_of
 
@@ -37,11 +38,6 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def as_picture(image: Float[Tensor, "C H W"]) -> Picture:
-    """Return values in [0, 1] as 0..255, channels last."""
-    return (image.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
 
 
 class Renderer:
@@ -210,14 +206,14 @@ class EditedScene:
                 alphas = torch.cat([old.alphas[:, :1], alphas], dim=1)  # (1, N + 1, 1, H, W)
                 colours = torch.cat([old.colours[:, :1], colours], dim=1)
             image = compose(alphas, colours, renderer.model.below(self._occlusion))
-            return as_picture(image[0])
+            return to_pixels(image[0])
 
     def render_object(self, number: int) -> Picture:
         """Draw one object by itself, (H, W, C + 1): colours, then transparency."""
         edited = self._object(number)
         with one_thread():
             alpha, colour = self.renderer.object(edited.layer, edited.change)
-            return as_picture(torch.cat([colour, alpha], dim=2)[0, 0])
+            return to_pixels(torch.cat([colour, alpha], dim=2)[0, 0])
 
     # Saying it again
 

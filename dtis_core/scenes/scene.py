@@ -1,84 +1,17 @@
 """The facade: load a trained model, decompose images, read the scene and edit it."""
 
-from collections.abc import Sequence
-from copy import copy
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
-from PIL import Image
 from torch import Tensor
 
-from dtis_core.config import Config
-from dtis_core.errors import DtisError, suggest
-from dtis_core.files import replacing
+from dtis_core.errors import DtisError
 from dtis_core.model.composition import compose, moved_to, visibilities
 from dtis_core.model.dti_sprites import Decomposition, DTISprites
 from dtis_core.model.predictor import Prediction
 from dtis_core.model.selection import Selection
-from dtis_core.paths import SHIPPED
-from dtis_core.runs.run_folder import RunFolder
 from dtis_core.scenes.change import Change, apply_change
-from dtis_core.search.nested import combined
-from dtis_core.search.quarter_turns import best_of_views
-
-SEEKING = ("inference_steps", "inference_turns", "polish_steps", "views")  # can change any time
-BATCH = 64  # images decomposed at once, to bound memory
-
-
-def shipped_names() -> list[str]:
-    """Return the names of the models that come with the package."""
-    return sorted(p.parent.name for p in SHIPPED.glob("*/model.safetensors"))
-
-
-def load(name: str | Path, device: str = "cpu") -> "Run":
-    """Load a shipped model by name, a string, or a run folder by path, a string or a Path.
-
-    Raises DtisError for an unknown name, one that could mean either, or a damaged folder.
-    """
-    path, known = Path(name), shipped_names()
-    if name in known:
-        if RunFolder(path).exists:
-            raise DtisError(f"'{name}' is a shipped model and a run folder; write ./{name} for it")
-        path = SHIPPED / path
-    elif not path.exists():
-        raise DtisError(
-            f"'{name}' is neither a shipped model nor a run folder{suggest(str(name), known)}"
-        )
-    folder = RunFolder(path)
-    model = folder.model(device)
-    return Run(folder, replace(folder.config(), model=model.config), model)
-
-
-def as_batch(images: object, config: Config, device: torch.device) -> Float[Tensor, "B C H W"]:
-    """Turn uint8 (B, H, W, C) or float (B, C, H, W) in [0, 1] into a model's input.
-
-    Arrays of NumPy or torch. Raises DtisError that says what was found and what is wanted.
-    """
-    H, W = config.model.image_size
-    C = config.model.channels
-    wanted = f"uint8 (B, {H}, {W}, {C}) or float (B, {C}, {H}, {W}) in [0, 1]"
-    if not isinstance(images, np.ndarray | Tensor):
-        raise DtisError(f"images: expected {wanted}, found {type(images).__name__}")
-    try:
-        tensor = torch.as_tensor(images)
-    except TypeError as error:  # torch has no such type
-        raise DtisError(f"images: expected {wanted}, found {images.dtype}") from error
-    found = f"found {tensor.dtype} {tuple(tensor.shape)}".replace("torch.", "")
-    if tensor.dtype == torch.uint8 and tensor.shape[1:] == (H, W, C):
-        batch = tensor.permute(0, 3, 1, 2).float() / 255
-    elif tensor.is_floating_point() and tensor.shape[1:] == (C, H, W):
-        batch = tensor.float()
-        if len(batch) and not (batch.min() >= 0 and batch.max() <= 1):
-            raise DtisError(
-                f"images: expected {wanted}, {found} with values from "
-                f"{batch.min():.3g} to {batch.max():.3g}"
-            )
-    else:
-        raise DtisError(f"images: expected {wanted}, {found}; resize or convert them first")
-    return batch.to(device)
 
 
 @dataclass(frozen=True)
@@ -262,82 +195,3 @@ def occlusion_of(order: tuple[int, ...], like: Tensor) -> Float[Tensor, "1 L L"]
     """Return the occlusion matrix of layers 1..L in a depth order, farthest first."""
     rank = torch.tensor(order, device=like.device).argsort()  # (L,)
     return (rank[:, None] > rank).to(like.dtype)[None]
-
-
-@dataclass(frozen=True)
-class Run:
-    """A trained model with its records."""
-
-    folder: RunFolder
-    config: Config
-    model: DTISprites
-
-    @property
-    def manifest(self) -> dict:
-        """How the model was made: preset, data, seed, commit, device, wall time, scores."""
-        return self.folder.manifest()
-
-    @property
-    def sprites(self) -> Float[Tensor, "K D h w"]:
-        """The learned sprites, colours then mask, in [0, 1]."""
-        return self.model.sprite_images()
-
-    def seeking(self, settings: Sequence[str]) -> "Run":
-        """Return the run with other settings for how scenes are sought, `model.field=value` each.
-
-        Raises DtisError for other fields than `SEEKING`, and for values out of range.
-        """
-        config = self.config.override(list(settings))
-        allowed = {name: getattr(config.model, name) for name in SEEKING}
-        if config != replace(self.config, model=replace(self.config.model, **allowed)):
-            names = ", ".join(f"model.{name}" for name in SEEKING)
-            raise DtisError(f"--set {' '.join(settings)}: a trained model has only {names} to set")
-        model = copy(self.model)  # of the same weights
-        model.config = config.model
-        return replace(self, config=config, model=model)
-
-    def save_sprites(self, folder: str | Path) -> list[Path]:
-        """Write each sprite as an RGBA PNG, sprite_01.png and on, and each background as RGB.
-
-        Returns the files. Raises DtisError where they cannot be written.
-        """
-        backgrounds = self.model.backgrounds.canvases().detach().clamp(0, 1)[:, :-1]
-        paths = []
-        for name, canvases in {"sprite": self.sprites, "background": backgrounds}.items():
-            pixels = (canvases * 255).round().to(torch.uint8).permute(0, 2, 3, 1)  # (K, h, w, D)
-            for number, picture in enumerate(pixels.squeeze(3).cpu().numpy(), 1):
-                paths.append(Path(folder) / f"{name}_{number:02}.png")
-                with replacing(paths[-1]) as temporary:
-                    Image.fromarray(picture).save(temporary)
-        return paths
-
-    @torch.no_grad()
-    def decompose(
-        self,
-        images: np.ndarray | Tensor,
-        steps: int | None = None,
-        polish: int | None = None,
-        views: int | None = None,
-    ) -> Scene:
-        """Decompose uint8 (B, H, W, C) or float (B, C, H, W) images in [0, 1].
-
-        `steps` is T of Algorithm 1, `polish` the number of gradient steps on what was found, and
-        `views` the number of quarter turns in which a scene is sought; by default they are the
-        configuration's. Raises DtisError for images of a wrong shape, type or range, and for more
-        than one view of a model that `model.views` is not for.
-        """
-        batch = as_batch(images, self.config, next(self.model.parameters()).device)
-        if not len(batch):
-            raise DtisError("images: the batch is empty")
-        steps = self.config.model.inference_steps if steps is None else steps
-        if steps < 1:
-            raise DtisError(f"steps: must be at least 1, found {steps}")
-        polish = self.config.model.polish_steps if polish is None else polish
-        if polish < 0:
-            raise DtisError(f"polish: must be 0 or more, found {polish}")
-        views = self.config.model.views if views is None else views
-        if views != self.config.model.views:
-            self.config.override([f"model.views={views}"])  # checks it
-        model = self.model.eval()
-        parts = [best_of_views(model, x, steps, polish, views) for x in batch.split(BATCH)]
-        return Scene(model, combined(torch.cat, parts))

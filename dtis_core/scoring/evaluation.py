@@ -6,7 +6,9 @@ import torch
 from dtis_core.datasets import SceneDataset
 from dtis_core.errors import NoLabels
 from dtis_core.model.composition import squared_errors
-from dtis_core.scenes.scene import Run, Scene
+from dtis_core.pictures import to_tensor
+from dtis_core.scenes.run import Run
+from dtis_core.scenes.scene import Scene
 from dtis_core.scoring import metrics
 
 SCORES = ("ARI", "ARI-FG", "mACC", "mIoU", "accuracy", "NMI", "IoU")
@@ -32,7 +34,7 @@ def evaluate(run: Run, data: SceneDataset, steps: int | None = None) -> dict:
     for start in range(0, len(data), CHUNK):
         part = data.subset(slice(start, start + CHUNK))
         scene = run.decompose(part.images, steps)
-        images = torch.from_numpy(part.images).permute(0, 3, 1, 2).float() / 255  # (B, C, H, W)
+        images = to_tensor(part.images)  # (B, C, H, W)
         error = squared_errors(images, scene.reconstruction.cpu())
         squared += float(error.double().sum())
         used |= set(scene.sprite_index.unique().tolist())

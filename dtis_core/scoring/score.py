@@ -9,7 +9,7 @@ from dtis_core.config import DataConfig
 from dtis_core.errors import DtisError
 from dtis_core.paths import SHIPPED
 from dtis_core.runs.run_folder import commit
-from dtis_core.scenes.scene import load
+from dtis_core.scenes.run import load
 from dtis_core.scoring.evaluation import evaluate
 
 

@@ -18,6 +18,7 @@ from dtis_core.config import Config
 from dtis_core.errors import DtisError
 from dtis_core.files import load_weights
 from dtis_core.model.dti_sprites import Decomposition, DTISprites
+from dtis_core.pictures import to_tensor
 from dtis_core.training.coarse_to_fine import fitted, halved, refined
 from dtis_core.training.refitting import REFIT_IMAGES, refit
 from dtis_core.training.restarts import keep_only, reassign
@@ -196,7 +197,7 @@ class Trainer:
     def _images(self, chosen: np.ndarray) -> Float[Tensor, "B C H W"]:
         """Return images in [0, 1], given by their numbers."""
         images = self.images[torch.from_numpy(chosen).to(self.device)]
-        return images.permute(0, 3, 1, 2).float() / 255
+        return to_tensor(images)
 
     def blank_error(self) -> float:
         """Return the squared error of scenes without objects, on up to 1,000 images."""

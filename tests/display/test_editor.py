@@ -22,12 +22,11 @@ from dtis_core.cli import main
 from dtis_core.config import load_preset
 from dtis_core.display import editor as editor_module
 from dtis_core.display.editor import SceneEditor
-from dtis_core.display.figures import channels_last
-from dtis_core.display.widgets import as_bytes
 from dtis_core.errors import DtisError
 from dtis_core.model.dti_sprites import DTISprites
+from dtis_core.pictures import to_bytes, to_pictures
 from dtis_core.runs.run_folder import RunFolder
-from dtis_core.scenes.scene import Run
+from dtis_core.scenes.run import Run
 
 
 def decoded(png):
@@ -72,7 +71,7 @@ def test_editor_starts_with_the_scene_as_found(editor):
         assert torch.equal(editor.scene.reconstruction, found.reconstruction)
         for name in ("edited", "reconstruction"):
             shown = decoded(editor.pictures[name].value)
-            assert np.array_equal(shown, as_bytes(channels_last(found.reconstruction[0])))
+            assert np.array_equal(shown, to_bytes(to_pictures(found.reconstruction[0])))
         assert np.array_equal(decoded(editor.pictures["image"].value), IMAGES[image])
     assert editor.buttons["Undo"].disabled
 
@@ -87,7 +86,7 @@ def test_editor_applies_the_edits_of_all_layers(editor):
     assert editor.message.value == ""
     assert torch.equal(editor.scene.reconstruction, wanted.reconstruction)
     shown = decoded(editor.pictures["edited"].value)
-    assert np.array_equal(shown, as_bytes(channels_last(wanted.reconstruction[0])))
+    assert np.array_equal(shown, to_bytes(to_pictures(wanted.reconstruction[0])))
     names = {"run": a_run(), "images": IMAGES}
     exec(editor.code.value, names)
     assert torch.equal(names["picture"], wanted.reconstruction[0])

@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 
 from dtis_core.display.widgets import (
-    as_bytes,
     captioned,
     explore,
     is_live,
@@ -16,6 +15,7 @@ from dtis_core.display.widgets import (
     png_bytes,
 )
 from dtis_core.errors import DtisError
+from dtis_core.pictures import to_bytes
 
 
 def decoded(png):
@@ -50,12 +50,12 @@ def test_png_keeps_every_pixel(shape):
 
 @pytest.mark.parametrize("picture", [np.zeros((4, 5)), np.zeros((4, 5, 2), np.uint8)])
 def test_png_of_something_else_is_an_error_that_says_what(picture):
-    with pytest.raises(DtisError, match=rf"{picture.dtype} \(4, 5.*as_bytes"):
+    with pytest.raises(DtisError, match=rf"{picture.dtype} \(4, 5.*to_bytes"):
         png_bytes(picture)
 
 
 def test_bytes_are_rounded_and_clipped():
-    assert as_bytes(np.array([-1, 0, 0.4999, 1, 2])).tolist() == [0, 0, 127, 255, 255]
+    assert to_bytes(np.array([-1, 0, 0.4999, 1, 2])).tolist() == [0, 0, 127, 255, 255]
 
 
 def test_captioned_shows_all_pictures_unchanged():

@@ -9,7 +9,7 @@ from small_run import EVERY_FEATURE, assert_same_state, random_images, same, sma
 from dtis_core.errors import DtisError
 from dtis_core.model.dti_sprites import DTISprites
 from dtis_core.model.sprites import beta_penalty, concrete_mask, logistic_noise
-from dtis_core.scenes.scene import load
+from dtis_core.scenes.run import load
 from dtis_core.training.session import train
 from dtis_core.training.trainer import Trainer
 

@@ -8,7 +8,7 @@ import dtis_core as dtis
 from dtis_core.errors import DtisError
 from dtis_core.model.dti_sprites import DTISprites
 from dtis_core.runs.run_folder import RunFolder
-from dtis_core.scenes import scene as scene_module
+from dtis_core.scenes import run as run_module
 from dtis_core.training.session import train
 
 FAST = ["model.layer_transformations=[tint, placement]"]
@@ -121,7 +121,7 @@ def test_the_instance_map_agrees_with_opaque_layers(run):
 def test_batches_do_not_matter(run, monkeypatch):
     images = random_images(7, seed=1)
     whole = run.decompose(images)
-    monkeypatch.setattr(scene_module, "BATCH", 3)
+    monkeypatch.setattr(run_module, "BATCH", 3)
     parts = run.decompose(images)
     assert torch.equal(whole.sprite_index, parts.sprite_index)
     close(whole.reconstruction, parts.reconstruction)

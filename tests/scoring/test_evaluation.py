@@ -12,7 +12,7 @@ from dtis_core.datasets import SceneDataset
 from dtis_core.errors import NoLabels
 from dtis_core.model.dti_sprites import DTISprites
 from dtis_core.runs.run_folder import RunFolder
-from dtis_core.scenes.scene import Run
+from dtis_core.scenes.run import Run
 from dtis_core.scoring import evaluation, metrics
 from dtis_core.scoring.evaluation import evaluate
 

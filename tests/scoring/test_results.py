@@ -5,8 +5,8 @@ import shutil
 import pytest
 
 from dtis_core.errors import DtisError
+from dtis_core.paths import SHIPPED
 from dtis_core.runs.run_folder import RunFolder
-from dtis_core.scenes.scene import SHIPPED
 from dtis_core.scoring.metrics import summarise
 from dtis_core.scoring.results import existing, own_scores, score_cells, shipped_runs
 

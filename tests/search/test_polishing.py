@@ -9,7 +9,7 @@ from dtis_core.config import load_preset
 from dtis_core.errors import DtisError
 from dtis_core.model.dti_sprites import DTISprites
 from dtis_core.runs.run_folder import RunFolder
-from dtis_core.scenes.scene import Run
+from dtis_core.scenes.run import Run
 from dtis_core.search.polishing import improved, polished, without_idle_layers
 
 SIZE = (20, 20)

@@ -287,7 +287,7 @@ def test_a_run_with_extra_sprites_resumes_to_the_same_weights(tmp_path):
 
 
 def load_of(path):
-    from dtis_core.scenes.scene import load
+    from dtis_core.scenes.run import load
 
     return load(path)
 

@@ -14,7 +14,7 @@ from dtis_core.config import TrainingConfig, load_preset
 from dtis_core.errors import DtisError
 from dtis_core.model.dti_sprites import DTISprites
 from dtis_core.runs.run_folder import RunFolder
-from dtis_core.scenes.scene import Run, load
+from dtis_core.scenes.run import Run, load
 from dtis_core.training.own_images import MOMENTS, scaled, settings_for
 from dtis_core.training.session import train
 

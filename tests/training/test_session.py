@@ -28,7 +28,7 @@ from dtis_core.errors import DtisError
 from dtis_core.files import read_tensors
 from dtis_core.model.dti_sprites import DTISprites
 from dtis_core.runs.run_folder import RunFolder
-from dtis_core.scenes.scene import load
+from dtis_core.scenes.run import load
 from dtis_core.training import health
 from dtis_core.training.session import train
 from dtis_core.training.trainer import Trainer
