@@ -151,8 +151,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--set",
         action="append",
         default=[],
-        metavar="model.FIELD=VALUE",
-        help="another way to seek scenes, such as model.views=1",
+        metavar="search.FIELD=VALUE",
+        help="another way to seek scenes, such as search.views=1",
     )
     sub.add_argument("--json", action="store_true")
 

@@ -1,4 +1,4 @@
-"""Settings: three dataclasses, presets as YAML files, overrides, and errors that name the field."""
+"""Settings: dataclasses with their ranges, presets as YAML files, overrides, clear errors."""
 
 import dataclasses
 import math
@@ -6,14 +6,23 @@ import types
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Literal
 
 import yaml
 
+from dtis_core.config_rules import Within, check_rules
 from dtis_core.errors import DtisError, suggest
 from dtis_core.paths import PACKAGE
 
 PRESETS = PACKAGE / "presets"
 DEFAULT_FAMILY = "fast"
+
+Count = Annotated[int, Within(1)]
+CountOrNone = Annotated[int, Within(0)]
+Share = Annotated[float, Within(0, 1)]
+Positive = Annotated[float, Within(0, above=True)]
+NotNegative = Annotated[float, Within(0)]
+Side = Annotated[int, Within(4)]  # pixels
 
 
 @dataclass(frozen=True)
@@ -22,8 +31,8 @@ class DataConfig:
 
     name: str
     path: str | None = None  # the folder of a data set that is anyone's own
-    count: int | None = None  # training images; None: all there are
-    held_out: int | None = 320  # images to score at most; None: all of the split
+    count: Count | None = None  # training images; None: all there are
+    held_out: Count | None = 320  # images to score at most; None: all of the split
     train_split: str = "train"
     score_split: str = "test"
 
@@ -32,70 +41,80 @@ class DataConfig:
 class ModelConfig:
     """The image model and its predictor (Sec. 3.1 and 3.3)."""
 
-    image_size: tuple[int, int]
-    layers: int  # L
-    sprites: int  # K
-    sprite_size: tuple[int, int]
-    mask_sigma: float  # pixels; deviation of the Gaussian that masks start from
-    sprite_colour: float = 0.9  # all channels' start, in [0, 1]
+    image_size: tuple[Side, Side]
+    layers: Count  # L
+    sprites: Count  # K
+    sprite_size: tuple[Side, Side]
+    mask_sigma: Positive  # pixels; deviation of the Gaussian that masks start from
+    sprite_colour: Share = 0.9  # all channels' start
     layer_transformations: list[str] = field(default_factory=list)  # T^lay, shared in a layer
     sprite_transformations: list[str] = field(default_factory=list)  # T^spr, one per sprite
     background_transformations: list[str] = field(default_factory=list)  # T^bkg
-    backgrounds: int = 0  # K'
-    channels: int = 3  # C
+    backgrounds: CountOrNone = 0  # K'
+    channels: Count = 3  # C
     empty_sprite: bool = False
     opaque_sprites: bool = False  # no masks, as in DTI-Clustering
-    occlusion: typing.Literal["fixed", "predicted", "sought"] = "fixed"
-    penalty: float = 0.0  # lambda of Eq. (5), for an error averaged over pixels and channels
-    mask_binarity: typing.Literal["noise", "beta", "concrete"] = "noise"  # what makes masks binary
-    mask_noise: float = 0.4  # amplitude, where that is noise; 0 trains without
-    mask_beta: float = 1.0  # weight of x^2 (1 - x)^2 in Eq. (5), where it is beta
-    mask_temperature: tuple[float, float] = (2.0, 0.5)  # first and last, where it is concrete
-    turns: int = 1  # rotations that selection tries for each sprite, on top of the predicted one
-    selection: typing.Literal["greedy", "exhaustive"] = "greedy"
-    selection_steps: int = 1  # T of Algorithm 1
-    inference_steps: int = 1  # T at inference
-    inference_turns: int | None = None  # turns at inference; None: as in training
-    polish_steps: int = 0  # gradient steps on a found scene's parameters, at inference
-    views: int = 1  # quarter turns of an image in which its scene is sought, at inference
-    alternate_steps: bool = False  # train with T = 1, ..., selection_steps in turn
-    encoder: typing.Literal["resnet32", "resnet18", "small"] = "resnet32"
-    head: typing.Literal["pooled", "attention"] = "pooled"
-    pool: int = 1  # side of the pooled feature map
-    reach: int = 3  # cells around an attention map's peak that count
-    looks: typing.Literal["image", "residual"] = "image"
+    occlusion: Literal["fixed", "predicted"] = "fixed"
+    penalty: NotNegative = 0.0  # lambda of Eq. (5), for an error averaged over pixels and channels
+    mask_binarity: Literal["noise", "beta", "concrete"] = "noise"  # what makes masks binary
+    mask_noise: Share = 0.4  # amplitude, where that is noise; 0 trains without
+    mask_beta: Positive = 1.0  # weight of x^2 (1 - x)^2 in Eq. (5), where it is beta
+    mask_temperature: tuple[Positive, Positive] = (2.0, 0.5)  # first and last, where it is concrete
+    selection: Literal["greedy", "exhaustive"] = "greedy"
+    selection_steps: Count = 1  # T of Algorithm 1
+    encoder: Literal["resnet32", "resnet18", "small"] = "resnet32"  # small is ours
+    pool: Count = 1  # side of the pooled feature map
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """How scenes are sought where that is not the paper's way, which is the default."""
+
+    head: Literal["pooled", "attention"] = "pooled"
+    reach: Count = 3  # cells around an attention map's peak that count
+    looks: Literal["image", "residual"] = "image"
+    turns: Count = 1  # rotations of each sprite that are candidates, on top of the predicted one
+    depths: Literal["given", "sought"] = "given"  # whether the layers' order is chosen, too
+    alternate_steps: bool = False  # train with T = 1, ..., model.selection_steps in turn
+    inference_steps: Count | None = None  # T at inference; None: as in training
+    inference_turns: Count | None = None  # turns at inference; None: as in training
+    polish_steps: CountOrNone = 0  # gradient steps on a found scene's parameters, at inference
+    views: Annotated[int, Within(1, 4)] = 1  # quarter turns of an image in which to seek a scene
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
     """The schedule. All durations are in `unit`s; rates are Adam's."""
 
-    length: float
-    unit: typing.Literal["epoch", "step"]
-    batch_size: int
-    network_rate: float
-    appearance_rate: float
-    mask_rate: float
-    weight_decay: float = 1e-6  # networks only
-    second_moment: float = 0.999  # Adam's beta_2
-    warm_up: float = 0  # rates rise linearly from 0
-    frozen: float = 0  # sprites do not learn yet
+    length: Positive
+    unit: Literal["epoch", "step"]
+    batch_size: Count
+    network_rate: Positive
+    appearance_rate: Positive
+    mask_rate: Positive
+    weight_decay: NotNegative = 1e-6  # networks only
+    second_moment: Annotated[float, Within(0, 1, below=True)] = 0.999  # Adam's beta_2
+    warm_up: NotNegative = 0  # rates rise linearly from 0
+    frozen: NotNegative = 0  # sprites do not learn yet
     decay_at: list[float] = field(default_factory=list)  # rates times 0.1 there
     appearance_late_rate: float | None = None  # the appearances' rate from `appearance_late` on
-    appearance_late: float = 0
+    appearance_late: NotNegative = 0
     cosine_from: float | None = None  # rates fall to 0 along a half cosine from there to the end
     decay_sprites: bool = True  # False: the sprites' rates stay
     curriculum: dict[str, float] = field(default_factory=dict)  # transformation: when it joins
-    reassign_below: float = 20  # percent / K of layers; sprites used less restart
-    reassign_every: int = 50  # steps
+    reassign_below: NotNegative = 20  # percent / K of layers; sprites used less restart
+    reassign_every: Count = 50  # steps
     reassign_until: float | None = None  # None: to the end
-    coarse_until: float = 0  # until then, images and sprites of half the size,
-    quarter_until: float = 0  # and until then, of a quarter
-    extra_sprites: int = 0  # more than model.sprites at first; the least used are given up
-    retire_from: float = 0  # one after the other between these two
-    retire_until: float = 0
-    refit_at: float | None = None  # sprites are fitted to polished scenes there, and then kept
-    refit_rate: float = 3e-4  # the network's rate from there, falling to 0 at the end
+    coarse_until: NotNegative = 0  # until then, images and sprites of half the size,
+    quarter_until: NotNegative = 0  # and until then, of a quarter
+    extra_sprites: CountOrNone = 0  # more than model.sprites at first; the least used are given up
+    retire_from: NotNegative = 0  # one after the other between these two
+    retire_until: NotNegative = 0
+    refit_at: Positive | None = None  # sprites are fitted to polished scenes there, and then kept
+    refit_rate: Positive = 3e-4  # the network's rate from there, falling to 0 at the end
+
+
+SECTIONS = ("data", "model", "search", "training")
 
 
 @dataclass(frozen=True)
@@ -106,6 +125,7 @@ class Config:
     data: DataConfig
     model: ModelConfig
     training: TrainingConfig
+    search: SearchConfig = field(default_factory=SearchConfig)
     description: str = ""
 
     def to_dict(self) -> dict:
@@ -129,8 +149,7 @@ class Config:
             section = values.get(path[0])
             if not isinstance(section, dict):
                 raise DtisError(
-                    f"--set {assignment}: unknown section '{path[0]}'"
-                    f"{suggest(path[0], ['data', 'model', 'training'])}"
+                    f"--set {assignment}: unknown section '{path[0]}'{suggest(path[0], SECTIONS)}"
                 )
             try:
                 section[path[1]] = yaml.safe_load(text)
@@ -152,9 +171,13 @@ def _convert(value: object, kind: object, where: str) -> object:
     """Check `value` against an annotation and return it converted. Raises DtisError."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     wrong = DtisError(f"{where}: expected {_name(kind)}, found {value!r}")
+    if origin is Annotated:
+        value = _convert(value, arguments[0], where)
+        arguments[1].check(value, where)
+        return value
     if dataclasses.is_dataclass(kind):
         return _build(kind, value, where)
-    if origin is typing.Literal:
+    if origin is Literal:
         if value not in arguments:
             raise DtisError(f"{where}: {value!r} is not known{suggest(str(value), arguments)}")
         return value
@@ -184,6 +207,10 @@ def _convert(value: object, kind: object, where: str) -> object:
 
 def _name(kind: object) -> str:
     """Return an annotation's name for a message."""
+    if typing.get_origin(kind) is Annotated:
+        return _name(typing.get_args(kind)[0])
+    if typing.get_origin(kind) is tuple:
+        return f"tuple[{', '.join(map(_name, typing.get_args(kind)))}]"
     return kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
 
 
@@ -195,102 +222,22 @@ def _build(kind: type, values: object, where: str):
     for name in values:
         if name not in fields:
             raise DtisError(f"{where}: unknown field '{name}'{suggest(str(name), fields)}")
-    hints = typing.get_type_hints(kind)
+    hints = typing.get_type_hints(kind, include_extras=True)
+    # A section's fields are named as `--set` names them: model.layers.
+    join = ": " if kind is Config else "."
     arguments = {}
     for name, spec in fields.items():
         if name in values:
-            arguments[name] = _convert(values[name], hints[name], f"{where}: {name}")
+            arguments[name] = _convert(values[name], hints[name], f"{where}{join}{name}")
         elif spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
             raise DtisError(f"{where}: field '{name}' is missing")
     return kind(**arguments)
 
 
-def _check_ranges(config: Config, where: str) -> None:
-    """Raise DtisError for values no run can have."""
-
-    def need(condition: bool, name: str, wanted: str, found: object) -> None:
-        if not condition:
-            raise DtisError(f"{where}: {name} must be {wanted}, found {found}")
-
-    model, training, data = config.model, config.training, config.data
-    for name in ("layers", "sprites", "selection_steps", "inference_steps", "pool", "reach",
-                 "channels"):  # fmt: skip
-        need(getattr(model, name) >= 1, f"model.{name}", "at least 1", getattr(model, name))
-    for name in ("image_size", "sprite_size"):
-        value = getattr(model, name)
-        need(min(value) >= 4, f"model.{name}", "at least 4 pixels a side", list(value))
-    for name in ("backgrounds", "polish_steps"):
-        need(getattr(model, name) >= 0, f"model.{name}", "0 or more", getattr(model, name))
-    need(0 <= model.mask_noise <= 1, "model.mask_noise", "in [0, 1]", model.mask_noise)
-    need(model.penalty >= 0, "model.penalty", "0 or more", model.penalty)
-    need(model.mask_sigma > 0, "model.mask_sigma", "above 0", model.mask_sigma)
-    need(model.mask_beta > 0, "model.mask_beta", "above 0", model.mask_beta)
-    temperatures = list(model.mask_temperature)
-    need(min(temperatures) > 0, "model.mask_temperature", "above 0", temperatures)
-    noisy = model.mask_binarity == "noise" or not model.opaque_sprites
-    need(noisy, "model.mask_binarity", "noise where sprites are opaque", model.mask_binarity)
-    greedy = model.looks == "image" or model.selection == "greedy"
-    need(greedy, "model.selection", "greedy where model.looks is residual", model.selection)
-    greedy = model.occlusion != "sought" or model.selection == "greedy"
-    need(greedy, "model.selection", "greedy where model.occlusion is sought", model.selection)
-    for name in ("turns", "inference_turns"):
-        turns = getattr(model, name)
-        need(turns is None or turns >= 1, f"model.{name}", "at least 1", turns)
-        turnable = turns in (None, 1) or "similarity" in model.sprite_transformations
-        need(turnable, f"model.{name}", "1 without similarity in model.sprite_transformations",
-             turns)  # fmt: skip
-    need(1 <= model.views <= 4, "model.views", "1 to 4", model.views)
-    turns_back = {"tint", "colour", "position", "placement", "translation", "similarity"}
-    names = {*model.layer_transformations, *model.sprite_transformations}
-    turnable = "similarity" in model.sprite_transformations and names <= turns_back
-    turnable &= set(model.background_transformations) <= {"tint", "colour"}
-    turnable &= len({*model.image_size}) == len({*model.sprite_size}) == 1
-    need(model.views == 1 or turnable, "model.views",
-         "1 unless images and sprites are square, and are placed, turned by similarity in "
-         "model.sprite_transformations, and coloured only", model.views)  # fmt: skip
-    need(0 <= model.sprite_colour <= 1, "model.sprite_colour", "in [0, 1]", model.sprite_colour)
-    need(training.batch_size >= 1, "training.batch_size", "at least 1", training.batch_size)
-    need(training.length > 0, "training.length", "above 0", training.length)
-    need(training.reassign_every >= 1, "training.reassign_every", "at least 1",
-         training.reassign_every)  # fmt: skip
-    for name in ("network_rate", "appearance_rate", "mask_rate"):
-        need(getattr(training, name) > 0, f"training.{name}", "above 0", getattr(training, name))
-    for name in ("weight_decay", "warm_up", "frozen", "reassign_below", "appearance_late",
-                 "extra_sprites", "retire_from", "coarse_until", "quarter_until"):  # fmt: skip
-        need(getattr(training, name) >= 0, f"training.{name}", "0 or more", getattr(training, name))
-    sides = (*model.image_size, *model.sprite_size)
-    for name, part in (("coarse_until", 2), ("quarter_until", 4)):
-        until = getattr(training, name)
-        divisible = all(side % part == 0 for side in sides)
-        need(not until or divisible, f"training.{name}",
-             f"0 where an image or sprite side is not a multiple of {part}", until)  # fmt: skip
-    need(training.quarter_until <= training.coarse_until, "training.quarter_until",
-         "at most training.coarse_until", training.quarter_until)  # fmt: skip
-    if training.extra_sprites:
-        need(model.selection == "greedy", "model.selection", "greedy where there are extra sprites",
-             model.selection)  # fmt: skip
-        need(training.retire_from <= training.retire_until < training.length,
-             "training.retire_until", "from training.retire_from to before training.length",
-             training.retire_until)  # fmt: skip
-    if training.refit_at is not None:
-        at = training.refit_at
-        need(0 < at and training.coarse_until <= at <= training.length, "training.refit_at",
-             "above 0, from training.coarse_until to training.length", at)  # fmt: skip
-        need(training.refit_rate > 0, "training.refit_rate", "above 0", training.refit_rate)
-    moment = training.second_moment
-    need(0 <= moment < 1, "training.second_moment", "in [0, 1)", moment)
-    need(data.count is None or data.count >= 1, "data.count", "at least 1", data.count)
-    need(data.held_out is None or data.held_out >= 1, "data.held_out", "at least 1", data.held_out)
-    known = {*model.layer_transformations, *model.sprite_transformations,
-             *model.background_transformations}  # fmt: skip
-    for name in training.curriculum:
-        need(name in known, f"training.curriculum.{name}", "a transformation of the model", name)
-
-
 def from_dict(values: object, where: str) -> Config:
     """Build a checked Config; `where` names the source in errors. Raises DtisError."""
     config = _build(Config, values, where)
-    _check_ranges(config, where)
+    check_rules(config, where)
     return config
 
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from dtis_core.config import load_preset
-from dtis_core.model.dti_sprites import DTISprites
 from dtis_core.runs.run_folder import RunFolder
 from dtis_core.scenes.change import abilities
 from dtis_core.scenes.run import Run
+from dtis_core.search.seeking import build_model
 
 L, K, SIDE = 3, 4, 24
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, SIDE, SIDE, 3), dtype=np.uint8)
@@ -32,13 +32,13 @@ def a_run(kind):
     config = load_preset("tetrominoes/fast").override(
         [
             f"model.image_size=[{SIDE}, {SIDE}]", "model.sprite_size=[16, 16]",
-            f"model.sprites={K}", "model.looks=image", "model.inference_steps=1",
+            f"model.sprites={K}", "search.looks=image", "search.inference_steps=1",
             f"model.layer_transformations=[{', '.join(layer)}]",
             f"model.sprite_transformations=[{', '.join(sprite)}]", *settings,
         ]
     )  # fmt: skip
     torch.manual_seed(0)
-    model = DTISprites(config.model).eval()
+    model = build_model(config.model, config.search).eval()
     with torch.no_grad():
         model.sprites.appearances.uniform_(0, 1)
         model.sprites.masks.add_(torch.rand_like(model.sprites.masks) * 0.3)

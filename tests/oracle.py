@@ -1,7 +1,8 @@
 """Eqs. (1), (2), (3), (5) and Algorithm 1 of the paper, transcribed with loops.
 
 Slow on purpose, and independent of how dtis composes, renders and selects: from a model it takes
-the settings, the sprites and the predictor. Resampling gathers four neighbours a pixel, colours are
+the settings, the sprites and the predictor. Our own search has loops of its own, in
+`search_oracle.py`. Resampling gathers four neighbours a pixel, colours are
 applied where they stand in the sequence, and every candidate is composed anew from all layers.
 
 An image on its way through a sequence is (C + 2, h, w): colours, mask, and the sprite's frame of
@@ -260,48 +261,44 @@ class Oracle:
 
     def __init__(self, model, images: Tensor, noise: Tensor | None):
         self.model, self.config, self.images, self.noise = model, model.config, images, noise
-        self.looks_again = self.config.looks == "residual"
         self.nothing = Choice(0, sprite_layer(model, 0, None, None, None), None)
         self.scenes = [Scene(0, (), (self.nothing,) * self.config.layers) for _ in images]
         self.logits = None  # of the occlusions, (B, pairs)
-        if not self.looks_again:
-            p = self.prediction = model.predictor(images)
-            for b, found in enumerate(zip(p.layer, p.sprite, p.features, strict=True)):
-                objects = (self.nothing._replace(found=part) for part in zip(*found, strict=True))
-                self.scenes[b] = self.scenes[b]._replace(objects=tuple(objects))
-            self.read_occlusion()
-        elif self.config.backgrounds:
-            self.prediction = model.predictor(torch.cat([images, images * 0], dim=1))
+        self.predict()
 
-    def look(self, i: int) -> list[tuple]:
-        """Predict layer i of each image from it beside what the other layers explain of it."""
-        rests = torch.stack([
-            composed(scene.put(i, self.nothing).layers(), self.delta(b))
-            for b, scene in enumerate(self.scenes)
-        ])  # fmt: skip
-        with torch.enable_grad():
-            look = self.model.predictor(torch.cat([self.images, rests.detach()], dim=1))
-            return list(zip(look.layer[:, 0], look.sprite[:, 0], look.features[:, 0], strict=True))
-
-    def read_occlusion(self) -> None:
-        """Predict the occlusions, where the model does."""
+    def predict(self) -> None:
+        """Predict all parameters, and the occlusions, from the images."""
+        p = self.prediction = self.model.predictor(self.images)
+        for b, found in enumerate(zip(p.layer, p.sprite, p.features, strict=True)):
+            objects = (self.nothing._replace(found=part) for part in zip(*found, strict=True))
+            self.scenes[b] = self.scenes[b]._replace(objects=tuple(objects))
         if self.config.occlusion == "predicted":
-            features = [torch.stack([c.found[2] for c in scene.objects]) for scene in self.scenes]
-            self.logits = self.model.predictor.occlusion_logits(torch.stack(features))
+            self.logits = self.model.predictor.occlusion_logits(p.features)
 
     def delta(self, b: int) -> list[list]:
-        """Image b's occlusion matrix; in order of choice, if it is not predicted (yet)."""
-        L, training = self.config.layers, self.model.training
+        """Image b's occlusion matrix: predicted, or in the layers' order; the background below."""
+        L = self.config.layers
         delta = [[float(j > i) for i in range(L)] for j in range(L)]
         if self.logits is not None:
-            pairs = [(j, i) for j in range(L) for i in range(j)]
-            for (j, i), logit in zip(pairs, self.logits[b], strict=True):
-                hides = 1 / (1 + torch.exp(-logit))
-                delta[j][i] = hides if training else float(hides > 0.5)
-                delta[i][j] = 1 - hides if training else float(1 - hides > 0.5)
-        if self.config.backgrounds:
-            delta = [[0.0] * (L + 1)] + [[1.0, *row] for row in delta]
+            delta = self.delta_of(self.logits[b])
+        return self.below(delta)
+
+    def delta_of(self, logits: Tensor) -> list[list]:
+        """The matrix of predicted logits: a sigmoid in the lower triangle, the rest by symmetry."""
+        L, training = self.config.layers, self.model.training
+        delta = [[0.0] * L for _ in range(L)]
+        pairs = [(j, i) for j in range(L) for i in range(j)]
+        for (j, i), logit in zip(pairs, logits, strict=True):
+            hides = 1 / (1 + torch.exp(-logit))
+            delta[j][i] = hides if training else float(hides > 0.5)
+            delta[i][j] = 1 - hides if training else float(1 - hides > 0.5)
         return delta
+
+    def below(self, delta: list[list]) -> list[list]:
+        """Put the background, if there is one, below all layers."""
+        if not self.config.backgrounds:
+            return delta
+        return [[0.0] * (len(delta) + 1)] + [[1.0, *row] for row in delta]
 
     def loss(self, b: int) -> Tensor:
         """What Eq. (5) minimises for image b, with the error averaged over pixels and channels."""
@@ -342,36 +339,18 @@ class Oracle:
         return [self.scenes[b]._replace(background=n, backdrop=self.backdrop(b, n))
                 for n in backgrounds]  # fmt: skip
 
-    def choose_sprites(self, i: int) -> None:
-        """Lines 3 to 5 of Algorithm 1 for layer i of each image."""
-        looks = self.look(i) if self.looks_again else None
-        for b, scene in enumerate(self.scenes):
-            found = looks[b] if looks else scene.objects[i].found
-            self.keep_best(b, [scene.put(i, choice) for choice in self.choices(found)])
+    def choose_sprite(self, b: int, i: int) -> None:
+        """Line 5 of Algorithm 1: the best sprite for layer i of image b, all others fixed."""
+        scene = self.scenes[b]
+        self.keep_best(b, [scene.put(i, choice) for choice in self.choices(scene.objects[i].found)])
 
     @torch.no_grad()
     def select_greedily(self, steps: int) -> None:
-        """Algorithm 1, with the best background first.
-
-        Where the model looks again, at inference, later iterations count only if they help, and
-        every other one empties two layers at a time.
-        """
-        L = self.config.layers
-        for step in range(steps):
-            for b in range(len(self.scenes)):
-                self.keep_best(b, self.backdrops(b))
-            again = self.looks_again and not self.model.training and step > 0
-            for first in range(L):
-                former = list(self.scenes)
-                block = [first, (first + 1) % L] if again and step % 2 == 0 else [first]
-                for i, b in itertools.product(block, range(len(self.scenes))):
-                    gone = self.scenes[b].objects[i]._replace(k=0, layer=self.nothing.layer)
-                    self.scenes[b] = self.scenes[b].put(i, gone)
-                for i in block[:L]:
-                    self.choose_sprites(i)
-                for b, scene in enumerate(former):
-                    if again:
-                        self.keep_best(b, [scene, self.scenes[b]])
+        """Algorithm 1, with the best background first."""
+        for _, b in itertools.product(range(steps), range(len(self.scenes))):
+            self.keep_best(b, self.backdrops(b))
+            for i in range(self.config.layers):
+                self.choose_sprite(b, i)
 
     @torch.no_grad()
     def select_exhaustively(self) -> None:
@@ -388,17 +367,17 @@ class Oracle:
         for b, (n, _, objects) in enumerate(self.scenes):
             objects = tuple(self.choice(choice.k, choice.found) for choice in objects)
             self.scenes[b] = Scene(n, self.backdrop(b, n), objects)
-        if self.looks_again:
-            self.read_occlusion()
 
 
-def oracle(model, images: Tensor, noise: Tensor | None = None, steps: int | None = None):
+def oracle(
+    model, images: Tensor, noise: Tensor | None = None, steps: int | None = None, search=Oracle
+):
     """Decompose images (B, C, H, W): return the loss, the choices and the reconstructions.
 
     The choices are sprites (B, L), 0 the empty one, and backgrounds (B,). The loss has gradients
     for the sprites, the backgrounds and the predictor; the selection needs none.
     """
-    search = Oracle(model, images, noise)
+    search = search(model, images, noise)
     if model.config.selection == "exhaustive":
         search.select_exhaustively()
     else:

@@ -14,7 +14,7 @@ SMALL = [
     "training.reassign_until=null",
 ]  # fmt: skip
 EVERY_FEATURE = [
-    "model.looks=image", "model.head=pooled", "model.backgrounds=1", "model.empty_sprite=true",
+    "search.looks=image", "search.head=pooled", "model.backgrounds=1", "model.empty_sprite=true",
     "model.occlusion=predicted", "model.penalty=1e-4", "model.layer_transformations=[colour]",
     "model.sprite_transformations=[similarity, position]", "training.unit=epoch",
     "model.background_transformations=[colour]", "training.length=1.5", "training.warm_up=0.5",

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from dtis_core.config import PRESETS, load_preset, preset_names
+from dtis_core.config import PRESETS, SearchConfig, load_preset, preset_names
 from dtis_core.datasets import DATASETS
 from dtis_core.training.trainer import Trainer
 
@@ -54,7 +54,8 @@ def test_paper_presets_are_the_papers(dataset):
     found = (model.sprites, model.backgrounds, model.layers, model.sprite_size[0])
     assert (*found, model.mask_sigma, *sequences, config.training.batch_size) == PAPER[dataset]
     small = max(model.image_size) <= 64
-    assert model.encoder == ("resnet32" if small else "resnet18") and model.head == "pooled"
+    assert model.encoder == ("resnet32" if small else "resnet18")
+    assert config.search == SearchConfig()  # nothing of ours
     assert model.pool == ((4 if small else 2) if model.layers > 3 else 1)
     several = model.layers > 1
     assert config.training.network_rate == (1e-4 if several else 1e-3)

@@ -14,10 +14,10 @@ import torch
 
 from dtis_core.config import load_preset
 from dtis_core.errors import DtisError
-from dtis_core.model.dti_sprites import DTISprites
 from dtis_core.runs.run_folder import RunFolder, device_name
 from dtis_core.scenes.run import Run
 from dtis_core.scenes.scene import Scene
+from dtis_core.search.seeking import build_model
 
 WARM_UP = 10  # ticks before timing
 COLOURS = [(0.9, 0.3, 0.2), (0.2, 0.5, 0.9), (0.95, 0.8, 0.2), (0.3, 0.8, 0.4), (0.8, 0.4, 0.8)]
@@ -43,9 +43,9 @@ class SampleRun(Run):
 
 def sample_run() -> SampleRun:
     """Return the model; it is the same each time."""
-    config = load_preset("clevr6/fast").override(["model.inference_steps=1"])
+    config = load_preset("clevr6/fast").override(["search.inference_steps=1"])
     torch.manual_seed(0)
-    model = DTISprites(config.model).eval()
+    model = build_model(config.model, config.search).eval()
     h, w = config.model.sprite_size
     y, x = torch.linspace(-1, 1, h)[:, None].abs(), torch.linspace(-1, 1, w).abs()
     with torch.no_grad():

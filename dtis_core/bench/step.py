@@ -38,12 +38,12 @@ def timed(function: Callable[[], object], device: torch.device) -> float:
 
 def encoder_alone(trainer: Trainer) -> Callable[[], object]:
     """Return a call that runs the encoder forward and backward as often as a step does."""
-    config, encoder = trainer.config.model, trainer.model.predictor.encoder
-    residual = config.looks == "residual"
+    config, encoder = trainer.config, trainer.model.predictor.encoder
+    residual = config.search.looks == "residual"
     images = trainer.batch()
     inputs = torch.cat([images, images], dim=1) if residual else images
     inputs = inputs.contiguous(memory_format=torch.channels_last)
-    passes = config.layers if residual else 1
+    passes = config.model.layers if residual else 1
 
     def call() -> None:
         encoder.zero_grad(set_to_none=True)

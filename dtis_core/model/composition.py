@@ -1,7 +1,10 @@
 """Layered composition: Eq. (1), Eq. (2) and the occlusion matrix of Sec. 3.2.
 
-Axis letters used in the whole package: B images, L layers, K sprites, C colour channels,
-H, W image height and width, h, w sprite height and width.
+Axis letters used in the whole package:
+B images; L layers; M layers with the background as layer 0, L + 1, or L without one
+K sprites; N candidates for a layer; G backgrounds (the paper's K')
+P, R, S parameters of a layer, of a sprite in a layer, of a background; F features
+C colour channels; D = C + 1 with the mask; H, W image and h, w sprite height and width
 
 A layer is an appearance (C channels) under a transparency, or alpha, channel (1 channel, values in
 [0, 1]). The occlusion matrix holds `occlusion[b, j, l] = 1` where layer j hides layer l.
@@ -11,13 +14,15 @@ import itertools
 from functools import lru_cache
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 Alphas = Float[Tensor, "B L 1 H W"]
 Colours = Float[Tensor, "B L C H W"]
 Occlusion = Float[Tensor, "B L L"]
 Image = Float[Tensor, "B C H W"]
+Rest = tuple[Image, Image, Float[Tensor, "B 1 H W"]]
+"""A scene without one of its layers: (P, Q, V) of `rest_of_scene`."""
 
 
 def compose_recursively(alphas: Alphas, colours: Colours) -> Image:
@@ -52,9 +57,7 @@ def compose(alphas: Alphas, colours: Colours, occlusion: Occlusion) -> Image:
     return (visibilities(alphas, occlusion) * colours).sum(dim=1)
 
 
-def rest_of_scene(
-    alphas: Alphas, colours: Colours, occlusion: Occlusion, layer: int
-) -> tuple[Image, Image, Float[Tensor, "B 1 H W"]]:
+def rest_of_scene(alphas: Alphas, colours: Colours, occlusion: Occlusion, layer: int) -> Rest:
     """Split Eq. (2) into what does and what does not depend on one layer.
 
     Whatever is put into `layer`, with transparency `alpha` and appearance `colour`, the composite
@@ -69,21 +72,6 @@ def rest_of_scene(
     in_front = occlusion[:, :, layer, None, None, None]  # (B, L, 1, 1, 1)
     seen = (1 - in_front * alphas).prod(dim=1)
     return others.sum(dim=1), (behind * others).sum(dim=1), seen
-
-
-def rest_of_scene_at_ends(
-    alphas: Alphas, colours: Colours, occlusion: Occlusion, layer: int, below: int
-) -> list[tuple[Image, Image, Float[Tensor, "B 1 H W"]]]:
-    """Return `rest_of_scene` for the layer moved to either end of the depth order.
-
-    First just above the background (the `below` first layers, 0 or 1), then in front of all.
-    """
-    alphas = alphas.clone()
-    alphas[:, layer] = 0
-    others = visibilities(alphas, occlusion) * colours  # (B, L, C, H, W)
-    P = others.sum(dim=1)
-    seen = (1 - alphas[:, below:]).prod(dim=1)
-    return [(P, others[:, :below].sum(dim=1), seen), (P, P, torch.ones_like(seen))]
 
 
 def squared_errors(images: Image, composites: Image) -> Float[Tensor, "B"]:
@@ -118,24 +106,6 @@ def put_background_below(occlusion: Occlusion) -> Float[Tensor, "B M M"]:
     matrix[:, 1:, 1:] = occlusion
     matrix[:, 1:, 0] = 1
     return matrix
-
-
-def moved_to(
-    occlusion: Float[Tensor, "B M M"], layer: int, depth: int | Int[Tensor, "B"], below: int
-) -> Float[Tensor, "B M M"]:
-    """Move a layer of scenes in depth order to a depth, the order of the others kept.
-
-    Depth 0 is just above the background (the `below` first layers, 0 or 1), and beyond the number
-    of other layers is in front of all. Shape (B, M, M).
-    """
-    hides = occlusion.clone()
-    hides[:, :, layer] = 0
-    rank = hides.sum(dim=2) - below  # (B, M) how many object layers each of the others hides
-    depth = depth[:, None] if isinstance(depth, Tensor) else depth
-    hidden = (rank < depth).to(occlusion.dtype)  # (B, M)
-    hides[:, layer], hides[:, :, layer] = hidden, 1 - hidden
-    hides[:, layer, layer] = 0
-    return hides
 
 
 def binary_occlusion(occlusion: Occlusion) -> Occlusion:

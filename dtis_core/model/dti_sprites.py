@@ -3,8 +3,8 @@
 Flow: images -> predictor -> candidates -> selection -> layers of the chosen sprites -> composition.
 """
 
-import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -44,8 +44,8 @@ class Decomposition:
     """
 
     prediction: Prediction
-    selection: Selection
     occlusion: Float[Tensor, "B L L"]
+    selection: Selection
     alphas: Float[Tensor, "B M 1 H W"]
     colours: Float[Tensor, "B M C H W"]
     reconstruction: Float[Tensor, "B C H W"]
@@ -62,7 +62,12 @@ class Decomposition:
 class DTISprites(nn.Module):
     """K sprites, K' backgrounds and a predictor; see `ModelConfig` for the settings."""
 
-    def __init__(self, config: ModelConfig, encoder_size: tuple[int, int] | None = None):
+    def __init__(
+        self,
+        config: ModelConfig,
+        encoder_size: tuple[int, int] | None = None,
+        predictor: Callable[..., Predictor] = Predictor,
+    ):
         """Build an untrained model; its encoder may be made for images of another size."""
         super().__init__()
         self.config = config
@@ -85,20 +90,7 @@ class DTISprites(nn.Module):
                 "transformation carries sprites into images; add one, such as placement"
             )
         self.sequences = layer, sprite, background
-        residual = config.looks == "residual"
-        self.predictor = Predictor(
-            config.encoder,
-            config.head,
-            config.pool,
-            channels=2 * C if residual else C,
-            image_size=encoder_size or size,
-            layers=1 if residual else config.layers,
-            sprites=config.sprites,
-            backgrounds=config.backgrounds,
-            sequences=self.sequences,
-            occlusion_layers=config.layers if config.occlusion == "predicted" else 0,
-            reach=config.reach,
-        )
+        self.predictor = predictor(config, self.sequences, encoder_size or size)
         self.active: frozenset[str] | None = None  # transformations the curriculum has reached
         self.temperature = config.mask_temperature[0]  # of Concrete masks, in training
 
@@ -151,36 +143,21 @@ class DTISprites(nn.Module):
         sprite: Float[Tensor, "B K R"],
         noise: Float[Tensor, "K H W"] | None = None,
     ) -> Candidates:
-        """Render all sprites, in all turns, as one layer.
+        """Render all sprites as one layer: alphas (B, K, 1, H, W) and colours (B, K, C, H, W)."""
+        return self.render_candidates(self.sprites.canvases(), layer, sprite, noise)
 
-        Alphas (B, N, 1, H, W) and colours (B, N, C, H, W) of N = K * turns candidates.
-        """
-        canvases, turns = self.sprites.canvases()[None, None], self.turns
-        if turns > 1:
-            turn = torch.arange(turns, device=sprite.device)
-            sprite = self.turned(sprite.unsqueeze(2), turn).flatten(1, 2)  # (B, K turns, R)
-            canvases = canvases.repeat_interleave(turns, dim=2)
-            noise = noise if noise is None else noise.repeat_interleave(turns, dim=0)
-        canvas = self.transform(canvases, layer[:, None], sprite[:, None])
+    def render_candidates(
+        self,
+        canvases: Float[Tensor, "N D h w"],
+        layer: Float[Tensor, "B P"],
+        sprite: Float[Tensor, "B N R"],
+        noise: Float[Tensor, "N H W"] | None,
+    ) -> Candidates:
+        """Render canvases as one layer, each with its own sprite parameters and noise."""
+        canvas = self.transform(canvases[None, None], layer[:, None], sprite[:, None])
         alphas, colours = self._mask(canvas, noise)[:, 0], canvas.colour[:, 0]
         # What no transformation touches is still shared by all images.
         return tuple(part.expand(len(layer), *part.shape[1:]) for part in (alphas, colours))
-
-    @property
-    def turns(self) -> int:
-        """How many turns of each sprite are candidates: one until the curriculum turns sprites."""
-        config = self.config
-        turns = config.turns if self.training else config.inference_turns or config.turns
-        turning = self.active is None or "similarity" in self.active
-        return turns if turning else 1
-
-    def turned(self, sprite: Float[Tensor, "*lead R"], turn: Int[Tensor, "..."]) -> Tensor:
-        """Return sprite parameters, which broadcast, with turns 0..turns - 1 added (..., R)."""
-        sequence = self.sequences[1]
-        module = sequence.modules[sequence.names.index("similarity")]
-        unit = sprite.new_zeros(sequence.size)
-        unit[sequence.slices["similarity"].start + module.angle] = 2 * math.pi / self.turns
-        return sprite + turn[..., None] * unit
 
     def chosen_layers(
         self,
@@ -204,7 +181,7 @@ class DTISprites(nn.Module):
         there = (chosen > 0)[:, :, None, None, None]  # (B, L, 1, 1, 1)
         return self._mask(canvas, noise)[:, :, 0] * there, canvas.colour[:, :, 0]
 
-    def background_colours(self, parameters: Float[Tensor, "B N S"]) -> Float[Tensor, "B N C H W"]:
+    def background_colours(self, parameters: Float[Tensor, "B G S"]) -> Float[Tensor, "B G C H W"]:
         """Render all backgrounds; beyond their border they repeat it."""
         canvases = self.backgrounds.canvases()[None, None]
         if not canvases.shape[2]:
@@ -215,7 +192,7 @@ class DTISprites(nn.Module):
         return colours.expand(len(parameters), *colours.shape[1:])
 
     def occlusion(self, features: Float[Tensor, "B L F"]) -> Float[Tensor, "B L L"]:
-        """Return the occlusion matrix among object layers: predicted, or else in layer order.
+        """Return the occlusion matrix among object layers: predicted, or in the layers' order.
 
         Probabilities while training, thresholded at 0.5 at inference.
         """
@@ -231,85 +208,32 @@ class DTISprites(nn.Module):
 
     def predict_and_select(
         self, images: Float[Tensor, "B C H W"], noise: Tensor | None, steps: int
-    ) -> tuple[Prediction, Selection]:
-        """Predict the scene's parameters and choose its sprites, the minimum of Eq. (5)."""
-        config = self.config
-        rules = {"penalty": config.penalty, "empty": config.empty_sprite}
-        search = {"turns": self.turns, "seek_depth": config.occlusion == "sought"}
-        if config.looks == "residual":
-            return self._look_and_select(images, noise, steps, rules | search)
+    ) -> tuple[Prediction, Float[Tensor, "B L L"], Selection]:
+        """Predict the scene's parameters and occlusions; choose its sprites, minimising Eq. (5)."""
         prediction = self.predictor(images)
+        occlusion = self.occlusion(prediction.features)
         with torch.no_grad():
-            occlusion = self.below(self.occlusion(prediction.features))
-            backgrounds = self.background_colours(prediction.background)
-            layers = [
-                self.candidates(prediction.layer[:, i], prediction.sprite[:, i], noise)
-                for i in range(config.layers)
-            ]
-        if config.selection == "exhaustive":
-            alphas, colours = (torch.stack(part, dim=1) for part in zip(*layers, strict=True))
-            selection = exhaustive_selection(
-                images, occlusion, backgrounds, alphas, colours, turns=self.turns, **rules
+            layers = zip(prediction.layer.unbind(1), prediction.sprite.unbind(1), strict=True)
+            scene = (
+                images,
+                self.below(occlusion),
+                self.background_colours(prediction.background),
+                [self.candidates(layer, sprite, noise) for layer, sprite in layers],
+                self.config.penalty,
+                self.config.empty_sprite,
             )
-        else:
-            selection = greedy_selection(
-                images, occlusion, backgrounds, lambda i, _: layers[i], config.layers,
-                steps=steps, **rules, **search,
-            )  # fmt: skip
-        return self._in_turn(prediction, selection), selection
+            if self.config.selection == "exhaustive":
+                return prediction, occlusion, exhaustive_selection(*scene)
+            return prediction, occlusion, greedy_selection(*scene, steps)
 
-    def _in_turn(self, prediction: Prediction, selection: Selection) -> Prediction:
-        """Return the prediction with each layer's sprites turned as was chosen for it."""
-        if self.turns == 1:
-            return prediction
-        sprite = self.turned(prediction.sprite, selection.turn.unsqueeze(2))
-        return replace(prediction, sprite=sprite)
-
-    def _look_and_select(
-        self, images: Tensor, noise: Tensor | None, steps: int, rules: dict
-    ) -> tuple[Prediction, Selection]:
-        """Interleave Algorithm 1 with the predictor: a look at the rest before each layer's choice.
-
-        Layers are in order of choice, each above those chosen before it. Only the last iteration's
-        looks learn. At inference a look counts only where it makes the image's error smaller.
-        """
-        L = self.config.layers
-        looks: list[Prediction] = []  # iteration after iteration, layer after layer
-        blank = torch.zeros_like(images)
-        backdrop = (
-            self.predictor(torch.cat([images, blank], dim=1)) if self.config.backgrounds else None
-        )
-        parameters = backdrop.background if backdrop else images.new_zeros(len(images), 0, 0)
-        learns = torch.is_grad_enabled()
-
-        def candidates(layer: int, rest: Tensor) -> Candidates:
-            with torch.set_grad_enabled(learns and len(looks) >= (steps - 1) * L):
-                looks.append(self.predictor(torch.cat([images, rest], dim=1)))
-            return self.candidates(looks[-1].layer[:, 0], looks[-1].sprite[:, 0], noise)
-
-        with torch.no_grad():
-            backgrounds = self.background_colours(parameters)
-        occlusion = self.below(ordered_occlusion(len(images), L, images))
-        selection = greedy_selection(
-            images, occlusion, backgrounds, candidates, L,
-            steps=steps, keep_better=not self.training, **rules,
-        )  # fmt: skip
-
-        def taken(part: str) -> Tensor:
-            """Gather what each layer's content was rendered from."""
-            every = torch.cat([getattr(look, part) for look in looks], dim=1)  # (B, looks, ...)
-            return every[torch.arange(len(images), device=images.device)[:, None], selection.look]
-
-        prediction = Prediction(taken("layer"), taken("sprite"), parameters, taken("features"))
-        return self._in_turn(prediction, selection), selection
-
-    def render(self, prediction: Prediction, selection: Selection, noise=None) -> Decomposition:
+    def render(
+        self,
+        prediction: Prediction,
+        occlusion: Float[Tensor, "B L L"],
+        selection: Selection,
+        noise: Float[Tensor, "K H W"] | None = None,
+    ) -> Decomposition:
         """Render the chosen sprites and compose them, Eq. (4)."""
-        if self.config.occlusion == "sought":
-            below = min(self.config.backgrounds, 1)
-            occlusion = selection.occlusion[:, below:, below:]
-        else:
-            occlusion = self.occlusion(prediction.features)
         alphas, colours = self.chosen_layers(
             selection.sprites, prediction.layer, prediction.sprite, noise
         )
@@ -320,15 +244,14 @@ class DTISprites(nn.Module):
             alphas = torch.cat([torch.ones_like(alphas[:, :1]), alphas], dim=1)
             colours = torch.cat([background[:, None], colours], dim=1)
         reconstruction = compose(alphas, colours, self.below(occlusion))
-        return Decomposition(prediction, selection, occlusion, alphas, colours, reconstruction)
+        return Decomposition(prediction, occlusion, selection, alphas, colours, reconstruction)
 
     def forward(
         self, images: Float[Tensor, "B C H W"], noise: Tensor | None = None, steps: int = 0
     ) -> Decomposition:
         """Decompose images in [0, 1]; `steps` is T of Algorithm 1 (0: as configured)."""
-        steps = steps or self.config.selection_steps
-        prediction, selection = self.predict_and_select(images, noise, steps)
-        return self.render(prediction, selection, noise)
+        found = self.predict_and_select(images, noise, steps or self.config.selection_steps)
+        return self.render(*found, noise)
 
     def loss(
         self, images: Float[Tensor, "B C H W"], noise: Tensor | None = None, steps: int = 0

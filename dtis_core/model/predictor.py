@@ -1,8 +1,6 @@
 """The predictor: from an image to the parameters of its scene (Sec. 3.2 and 3.3).
 
-Two heads over a shared encoder: `pooled`, the paper's, and `attention`, ours. And two ways to look:
-at the image once for all layers, the paper's; or once per layer, each time beside what the layers
-found so far explain (`looks: residual`), so that all layers share one question: what is missing?
+One encoder, shared; and heads for the layers, the sprites, the backgrounds and the occlusions.
 """
 
 from dataclasses import dataclass
@@ -11,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dtis_core.model.canvas import pixel_centres
+from dtis_core.config import ModelConfig
 from dtis_core.model.encoders import build_encoder
 from dtis_core.model.transformations import Sequence
 
@@ -20,14 +18,15 @@ HIDDEN = 128  # units in each of a head's two hidden layers
 
 @dataclass(frozen=True)
 class Prediction:
-    """Parameters for a batch. L layers, or one where the predictor looks layer by layer.
+    """Parameters for a batch: what the transformations of layers, sprites and backgrounds take.
 
-    layer (B, L, P), sprite (B, L, K, P'), background (B, K', P''), features (B, L, F).
+    layer (B, L, P), sprite (B, L, K, R), background (B, G, S), features (B, L, F): what the
+    occlusions are predicted from.
     """
 
     layer: Float[Tensor, "B L P"]
     sprite: Float[Tensor, "B L K R"]
-    background: Float[Tensor, "B M S"]
+    background: Float[Tensor, "B G S"]
     features: Float[Tensor, "B L F"]
 
 
@@ -49,138 +48,83 @@ class LayerwiseMLP(nn.Module):
         x = x.transpose(0, 1)  # (L, B, F)
         for index, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             x = torch.baddbmm(bias, torch.relu(x) if index else x, weight)
-        return x.transpose(0, 1)
+        return x.transpose(0, 1)  # (B, L, O)
 
 
 class Pooling(nn.Module):
-    """The paper's head input: the adaptively pooled feature map, the same for every layer."""
+    """What the heads read: the adaptively pooled feature map, the same for every layer."""
 
-    def __init__(self, features: int, layers: int, side: int):
+    def __init__(self, width: int, layers: int, side: int):
         super().__init__()
-        self.layers = layers
-        self.size = features * side**2
+        self.layers, self.size = layers, width * side**2
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(side), nn.Flatten())
 
-    def forward(self, maps: Float[Tensor, "B F y x"]) -> tuple[Float[Tensor, "B L G"], None]:
-        """Return the features of each layer, and no position."""
-        return self.pool(maps)[:, None].expand(-1, self.layers, -1), None
-
-
-class Attention(nn.Module):
-    """Softmax maps over the features: the mean of each is a position, what it attends the rest.
-
-    One map per layer; or, where positions belong to single sprites, one per layer and sprite.
-    Only cells within `reach` of a map's peak count: two objects of equal appeal would otherwise
-    average to a place between them, where there is nothing.
-    """
-
-    def __init__(self, features: int, layers: int, maps: int, reach: int):
-        super().__init__()
-        self.size, self.layers, self.reach = features, layers, reach
-        self.per_sprite = maps > 1
-        self.scores = nn.Conv2d(features, layers * maps, 1)
-
-    def forward(
-        self, features: Float[Tensor, "B F y x"]
-    ) -> tuple[Float[Tensor, "B L F"], Float[Tensor, "B L m 2"]]:
-        """Return the attended features, averaged over maps, and positions (x, y) in [-1, 1]."""
-        height, width = features.shape[-2:]
-        scores = self.scores(features).flatten(2).unflatten(1, (self.layers, -1))  # (B, L, m, y x)
-        cell = torch.arange(height * width, device=scores.device)
-        peak = scores.argmax(dim=-1, keepdim=True)  # (B, L, m, 1)
-        near_y = (cell // width - peak // width).abs() <= self.reach  # (B, L, m, y x)
-        near_x = (cell % width - peak % width).abs() <= self.reach
-        weights = scores.masked_fill(~(near_y & near_x), -torch.inf).softmax(dim=-1)
-        attended = weights.mean(dim=2) @ features.flatten(2).mT  # (B, L, F)
-        weights = weights.unflatten(-1, (height, width))  # (B, L, m, y, x)
-        y = weights.sum(4) @ pixel_centres(height, weights)  # (B, L, m)
-        x = weights.sum(3) @ pixel_centres(width, weights)
-        return attended, torch.stack([x, y], dim=-1)
-
-
-def translation_slice(sequence: Sequence) -> slice | None:
-    """Return where a sequence's parameters hold a translation (x, y), if it has one."""
-    for name, module in zip(sequence.names, sequence.modules, strict=True):
-        if hasattr(module, "translation"):
-            start = sequence.slices[name].start
-            return slice(start + module.translation.start, start + module.translation.stop)
-    return None
-
-
-def start_at(
-    parameters: Float[Tensor, "*lead P"],
-    where: slice | None,
-    position: Float[Tensor, "*lead 2"],
-) -> Float[Tensor, "*lead P"]:
-    """Add a position in [-1, 1] to the translation, which passes through tanh later."""
-    if where is None:
-        return parameters
-    shift = torch.atanh(position.clamp(-0.99, 0.99))
-    padding = (where.start, parameters.shape[-1] - where.stop)
-    return parameters + nn.functional.pad(shift, padding)
+    def forward(self, maps: Float[Tensor, "B F y x"]) -> Float[Tensor, "B L G"]:
+        """Return the features of each layer."""
+        return self.pool(maps)[:, None].expand(-1, self.layers, -1)
 
 
 class Predictor(nn.Module):
-    """Shared encoder and heads for the layers, the sprites, the background and the occlusions."""
+    """Shared encoder and heads for the layers, the sprites, the backgrounds and the occlusions."""
 
     def __init__(
         self,
-        encoder: str,
-        head: str,
-        pool: int,
-        channels: int,
-        image_size: tuple[int, int],
-        layers: int,
-        sprites: int,
-        backgrounds: int,
+        config: ModelConfig,
         sequences: tuple[Sequence, Sequence, Sequence],
-        occlusion_layers: int,
-        reach: int = 3,
+        image_size: tuple[int, int],
     ):
+        """Build it for images of a size; `sequences` are those of layers, sprites, backgrounds."""
         super().__init__()
-        self.layer_sequence, self.sprite_sequence, self.background_sequence = sequences
-        self.sprites, self.backgrounds, self.layers = sprites, backgrounds, layers
-        self.encoder, width = build_encoder(encoder, channels, image_size)
-        if head == "attention":
-            own = translation_slice(self.layer_sequence) is None
-            self.look = Attention(width, layers, maps=sprites if own else 1, reach=reach)
-        else:
-            self.look = Pooling(width, layers, pool)
+        self.build(config, sequences, image_size, config.channels, config.layers)
+
+    def build(
+        self,
+        config: ModelConfig,
+        sequences: tuple[Sequence, Sequence, Sequence],
+        image_size: tuple[int, int],
+        channels: int,
+        layers: int,
+    ) -> None:
+        """Add encoder and heads, for images of `channels` and so many layers at a time."""
+        layer, sprite, background = self.sequences = sequences
+        self.sprites, self.backgrounds, self.layers = config.sprites, config.backgrounds, layers
+        self.encoder, self.width = build_encoder(config.encoder, channels, image_size)
+        self.look = self.build_look(config)
         features = self.look.size
-        self.layer_head = LayerwiseMLP(layers, features, self.layer_sequence.size)
-        self.sprite_head = LayerwiseMLP(layers, features, sprites * self.sprite_sequence.size)
-        shared = features if head == "pooled" else width
-        self.background_head = LayerwiseMLP(1, shared, backgrounds * self.background_sequence.size)
-        self.head = head
-        pairs = occlusion_layers * (occlusion_layers - 1) // 2
-        if head == "pooled":
-            self.occlusion_head = LayerwiseMLP(1, features, pairs)
-        else:
-            self.occlusion_head = LayerwiseMLP(1, 2 * features, min(pairs, 1))
+        self.layer_head = LayerwiseMLP(layers, features, layer.size)
+        self.sprite_head = LayerwiseMLP(layers, features, config.sprites * sprite.size)
+        outputs = config.backgrounds * background.size
+        self.background_head = LayerwiseMLP(1, features, outputs)
+        pairs = config.layers * (config.layers - 1) // 2 if config.occlusion == "predicted" else 0
+        self.occlusion_head = self.build_occlusion_head(pairs)
+
+    def build_look(self, config: ModelConfig) -> nn.Module:
+        """Return what turns the encoder's maps into each layer's features."""
+        return Pooling(self.width, self.layers, config.pool)
+
+    def build_occlusion_head(self, pairs: int) -> LayerwiseMLP:
+        """Return the head of the L(L - 1)/2 logits."""
+        return LayerwiseMLP(1, self.look.size, pairs)
+
+    def encode(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B F y x"]:
+        """Return the encoder's maps."""
+        return self.encoder(images.contiguous(memory_format=torch.channels_last))
 
     def forward(self, images: Float[Tensor, "B C H W"]) -> Prediction:
         """Predict all parameters but the occlusions. Zero before training."""
-        maps = self.encoder(images.contiguous(memory_format=torch.channels_last))
-        features, position = self.look(maps)
+        features = self.look(self.encode(images))
+        return self.parameters_of(features, features[:, :1])
+
+    def parameters_of(
+        self, features: Float[Tensor, "B L F"], whole: Float[Tensor, "B 1 F"]
+    ) -> Prediction:
+        """Return what the heads say of each layer's features, and of the whole image's."""
         B, L, _ = features.shape
-        layer = self.layer_head(features)
-        sprite = self.sprite_head(features).view(B, L, self.sprites, self.sprite_sequence.size)
-        if position is not None:
-            at = translation_slice(self.layer_sequence)
-            if at is not None:
-                layer = start_at(layer, at, position[:, :, 0])
-            else:
-                sprite = start_at(sprite, translation_slice(self.sprite_sequence), position)
-        shared = features[:, :1] if self.head == "pooled" else maps.mean(dim=(2, 3))[:, None]
-        background = self.background_head(shared)
-        background = background.view(B, self.backgrounds, self.background_sequence.size)
-        return Prediction(layer, sprite, background, features)
+        sprite = self.sprite_head(features).view(B, L, self.sprites, self.sequences[1].size)
+        background = self.background_head(whole)
+        background = background.view(B, self.backgrounds, self.sequences[2].size)
+        return Prediction(self.layer_head(features), sprite, background, features)
 
     def occlusion_logits(self, features: Float[Tensor, "B L F"]) -> Float[Tensor, "B pairs"]:
-        """Return L(L-1)/2 logits: from the pooled features, or from each pair's attended ones."""
-        if self.head == "pooled":
-            return self.occlusion_head(features[:, :1])[:, 0]
-        L = features.shape[1]
-        rows, columns = torch.tril_indices(L, L, -1, device=features.device)
-        pairs = torch.cat([features[:, rows], features[:, columns]], dim=-1)  # (B, pairs, 2F)
-        return self.occlusion_head(pairs.flatten(0, 1)[:, None]).view(len(features), -1)
+        """Return L(L - 1)/2 logits, row by row of the lower triangle."""
+        return self.occlusion_head(features[:, :1])[:, 0]

@@ -5,7 +5,6 @@ so they commute with resampling: a sequence keeps them pending on its `Canvas` a
 once, at the end, instead of on B x L copies of each sprite.
 """
 
-import math
 from dataclasses import replace
 from functools import lru_cache
 from itertools import groupby
@@ -28,15 +27,21 @@ from dtis_core.model.canvas import (
 Parameters = Float[Tensor, "B L k P"]  # k = K for sprite-specific parameters, 1 for shared ones
 
 
-class Tint:
-    """Scale each colour channel: C parameters, gains minus one. For objects lit without offset."""
+class Colour:
+    """Scale and shift each colour channel: 2C parameters, gains minus one, then offsets."""
 
     spatial = False
 
     def __init__(self, channels: int):
-        self.channels = self.size = channels
+        self.channels, self.size = channels, 2 * channels
 
     def __call__(self, canvas: Canvas, parameters: Parameters, _: tuple[int, int]) -> Canvas:
+        """Apply the gains, then the offsets, to the canvas's pending map."""
+        canvas = self.scaled(canvas, parameters)
+        bias = parameters[..., self.channels :]  # (B, L, k, C)
+        return replace(canvas, bias=bias if canvas.bias is None else bias + canvas.bias)
+
+    def scaled(self, canvas: Canvas, parameters: Parameters) -> Canvas:
         """Apply the gains to the canvas's pending map."""
         gain = 1 + parameters[..., : self.channels]  # (B, L, k, C)
         return replace(
@@ -50,19 +55,6 @@ class Tint:
         changed = torch.zeros_like(parameters)
         changed[..., : self.channels] = parameters.new_tensor(colour) - 1
         return changed
-
-
-class Colour(Tint):
-    """Scale and shift each colour channel: 2C parameters, gains minus one, then offsets."""
-
-    def __init__(self, channels: int):
-        self.channels, self.size = channels, 2 * channels
-
-    def __call__(self, canvas: Canvas, parameters: Parameters, _: tuple[int, int]) -> Canvas:
-        """Apply the gains, then the offsets, to the canvas's pending map."""
-        canvas = super().__call__(canvas, parameters, _)
-        bias = parameters[..., self.channels :]  # (B, L, k, C)
-        return replace(canvas, bias=bias if canvas.bias is None else bias + canvas.bias)
 
 
 class Position:
@@ -109,41 +101,6 @@ class Position:
             pixels=resample_separably(canvas.pixels, rows, columns),
             support=resample_separably(canvas.support, rows, columns),
         )
-
-
-class Placement(Position):
-    """Our variant of `Position`: starts at the sprite's own size, and scales by at most 2.
-
-    A sprite pixel covers one image pixel for s = 0, so that sprites can become exact copies of the
-    objects.
-    """
-
-    def zoom(self, s: Tensor, canvas: tuple[int, int], size: tuple[int, int]) -> tuple:
-        """Return sampling scales (y, x) for log-scale `s`, canvas (h, w) and image (H, W)."""
-        scale = torch.exp(-math.log(2) * torch.tanh(s))
-        return scale * size[0] / canvas[0], scale * size[1] / canvas[1]
-
-    def scaled(self, s: Tensor, factor: float) -> Tensor:
-        """Return the log-scale that shows a sprite `factor` times larger, as far as it can."""
-        share = torch.tanh(s) + math.log(factor) / math.log(2)
-        return torch.atanh(share.clamp(-0.999, 0.999))
-
-
-class Translation(Placement):
-    """Our variant for objects of one size: `Placement` without the scale, 2 parameters (x, y)."""
-
-    size = 2
-    translation = slice(0, 2)
-
-    def __call__(self, canvas: Canvas, parameters: Parameters, size: tuple[int, int]) -> Canvas:
-        """Place the canvases in images of `size` (H, W)."""
-        return super().__call__(canvas, F.pad(parameters, (1, 0)), size)
-
-    def moved(self, parameters: Tensor, shift: tuple[float, float], factor: float) -> Tensor:
-        """Return parameters (..., 2) for a sprite shifted by (x, y) image sizes."""
-        if factor != 1:
-            raise DtisError("scale: this model's objects have one size; it can only be 1")
-        return super().moved(F.pad(parameters, (1, 0)), shift, 1.0)[..., 1:]
 
 
 class PointMap:
@@ -295,18 +252,16 @@ class Morphological:
         return replace(canvas, pixels=mean.view(B, L, K, D, h, w), gain=None, bias=None)
 
 
-TRANSFORMATIONS = {
+TRANSFORMATIONS: dict[str, type] = {
     "colour": Colour,
-    "tint": Tint,
     "position": Position,
-    "placement": Placement,
-    "translation": Translation,
     "similarity": Similarity,
     "affine": Affine,
     "projective": Projective,
     "tps": ThinPlateSpline,
     "morphological": Morphological,
 }
+"""By name; ours, in search/, join when they are imported."""
 
 
 class Sequence:

@@ -38,6 +38,7 @@ from dtis_core.files import (
 from dtis_core.model.dti_sprites import DTISprites
 from dtis_core.paths import PACKAGE
 from dtis_core.pictures import to_pixels
+from dtis_core.search.seeking import build_model
 
 
 def commit() -> str:
@@ -264,10 +265,11 @@ class RunFolder:
 
     def model(self, device: str = "cpu") -> DTISprites:
         """Return the trained model, in evaluation mode. Raises DtisError for damaged files."""
-        config, file = self.config().model, self.path / "model.safetensors"
+        config, file = self.config(), self.path / "model.safetensors"
         weights = read_tensors(file)[0]
         # A run that is not finished may have extra sprites yet.
         count = len(weights.get("sprites.appearances", ()))
-        model = DTISprites(replace(config, sprites=max(count, config.sprites)))
+        sprites = max(count, config.model.sprites)
+        model = build_model(replace(config.model, sprites=sprites), config.search)
         load_weights(model, weights, file)
         return model.to(device).eval()

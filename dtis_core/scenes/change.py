@@ -18,13 +18,13 @@ from dtis_core.errors import DtisError
 from dtis_core.model.dti_sprites import DTISprites
 from dtis_core.model.transformations import (
     Affine,
+    Colour,
     Position,
     Projective,
     Similarity,
     ThinPlateSpline,
-    Tint,
-    Translation,
 )
+from dtis_core.search.transformations import Translation
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _check_numbers(name: str, values: object, count: int, expected: str) -> None
 def _kinds(module: object) -> tuple[str, ...]:
     """Return what a module can change of an object."""
     match module:
-        case Tint():
+        case Colour():
             return ("colour",)
         case Translation():
             return ("shift",)
@@ -162,7 +162,7 @@ def _changed(
 ) -> Tensor:
     """Return a module's own parameters (..., P) under those values that it can express."""
     match module:
-        case Tint():
+        case Colour():
             return module.recoloured(own, colour)
         case Position():
             return module.moved(own, shift, scale)

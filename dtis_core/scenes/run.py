@@ -22,8 +22,10 @@ from dtis_core.runs.run_folder import RunFolder
 from dtis_core.scenes.scene import Scene
 from dtis_core.search.nested import combined
 from dtis_core.search.quarter_turns import best_of_views
+from dtis_core.search.seeking import SeekingSprites
 
-SEEKING = ("inference_steps", "inference_turns", "polish_steps", "views")  # can change any time
+SEEKING = ("inference_steps", "inference_turns", "polish_steps", "views")
+"""What of `search` can be changed of a trained model."""
 BATCH = 64  # images decomposed at once, to bound memory
 
 
@@ -94,17 +96,19 @@ class Run:
         return self.model.sprite_images()
 
     def seeking(self, settings: Sequence[str]) -> "Run":
-        """Return the run with other settings for how scenes are sought, `model.field=value` each.
+        """Return the run with other settings for how scenes are sought, `search.field=value` each.
 
         Raises DtisError for other fields than `SEEKING`, and for values out of range.
         """
         config = self.config.override(list(settings))
-        allowed = {name: getattr(config.model, name) for name in SEEKING}
-        if config != replace(self.config, model=replace(self.config.model, **allowed)):
-            names = ", ".join(f"model.{name}" for name in SEEKING)
+        allowed = {name: getattr(config.search, name) for name in SEEKING}
+        if config != replace(self.config, search=replace(self.config.search, **allowed)):
+            names = ", ".join(f"search.{name}" for name in SEEKING)
             raise DtisError(f"--set {' '.join(settings)}: a trained model has only {names} to set")
-        model = copy(self.model)  # of the same weights
-        model.config = config.model
+        model = self.model
+        if isinstance(model, SeekingSprites):
+            model = copy(model)  # of the same weights
+            model.search = config.search
         return replace(self, config=config, model=model)
 
     def save_sprites(self, folder: str | Path) -> list[Path]:
@@ -134,20 +138,22 @@ class Run:
         `steps` is T of Algorithm 1, `polish` the number of gradient steps on what was found, and
         `views` the number of quarter turns in which a scene is sought; by default they are the
         configuration's. Raises DtisError for images of a wrong shape, type or range, and for more
-        than one view of a model that `model.views` is not for.
+        than one view of a model that `search.views` is not for.
         """
         batch = as_batch(images, self.config, next(self.model.parameters()).device)
         if not len(batch):
             raise DtisError("images: the batch is empty")
-        steps = self.config.model.inference_steps if steps is None else steps
+        search = self.config.search
+        if steps is None:
+            steps = search.inference_steps or self.config.model.selection_steps
         if steps < 1:
             raise DtisError(f"steps: must be at least 1, found {steps}")
-        polish = self.config.model.polish_steps if polish is None else polish
+        polish = search.polish_steps if polish is None else polish
         if polish < 0:
             raise DtisError(f"polish: must be 0 or more, found {polish}")
-        views = self.config.model.views if views is None else views
-        if views != self.config.model.views:
-            self.config.override([f"model.views={views}"])  # checks it
+        views = search.views if views is None else views
+        if views != search.views:
+            self.config.override([f"search.views={views}"])  # checks it
         model = self.model.eval()
         parts = [best_of_views(model, x, steps, polish, views) for x in batch.split(BATCH)]
         return Scene(model, combined(torch.cat, parts))

@@ -7,11 +7,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dtis_core.errors import DtisError
-from dtis_core.model.composition import compose, moved_to, visibilities
+from dtis_core.model.composition import compose, visibilities
 from dtis_core.model.dti_sprites import Decomposition, DTISprites
 from dtis_core.model.predictor import Prediction
 from dtis_core.model.selection import Selection
 from dtis_core.scenes.change import Change, apply_change
+from dtis_core.search.depth_order import moved_to
 
 
 @dataclass(frozen=True)
@@ -137,11 +138,7 @@ class Scene:
             **{n: longer(getattr(old.prediction, n)) for n in ("layer", "sprite", "features")},
         )
         order = copied_in_front(old.occlusion, at)
-        selection = replace(
-            old.selection,
-            occlusion=self.model.below(order),
-            **{n: longer(getattr(old.selection, n)) for n in ("sprites", "look", "need", "turn")},
-        )
+        selection = replace(old.selection, sprites=longer(old.selection.sprites))
         return self._rendered(prediction, selection, order)
 
     def arrange(self, order: tuple[int, ...]) -> "Scene":
@@ -171,7 +168,7 @@ class Scene:
         alphas = torch.cat([old.alphas[:, : self._below], alphas], dim=1)
         colours = torch.cat([old.colours[:, : self._below], colours], dim=1)
         image = compose(alphas, colours, self.model.below(order))
-        new = Decomposition(prediction, selection, order, alphas, colours, image)
+        new = Decomposition(prediction, order, selection, alphas, colours, image)
         return replace(self, decomposition=new)
 
 

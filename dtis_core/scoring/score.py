@@ -23,8 +23,8 @@ def score(
     """Score a run on a split (None: its own) and record it in the manifest of a run folder.
 
     `data_name` and `path` name another data set than the run's; `settings`, such as
-    `model.views=1`, change how scenes are sought, and are recorded, too. Raises DtisError for a run
-    or data that cannot be had, and NoLabels for data without truth.
+    `search.views=1`, change how scenes are sought, and are recorded, too. Raises DtisError for a
+    run or data that cannot be had, and NoLabels for data without truth.
     """
     if path and not data_name:
         raise DtisError(f"--path {path}: of which data? Name it with --data, such as --data folder")

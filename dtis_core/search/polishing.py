@@ -70,7 +70,7 @@ def improved(
 
 def _rendered(model: DTISprites, scene: Decomposition, parts: dict[str, Tensor]) -> Decomposition:
     """Render the scene's selection from other parameters."""
-    return model.render(replace(scene.prediction, **parts), scene.selection)
+    return model.render(replace(scene.prediction, **parts), scene.occlusion, scene.selection)
 
 
 @torch.no_grad()
@@ -100,4 +100,5 @@ def without_idle_layers(
         alphas[every[goes], below + layer[goes]] = 0
         sprites[every[goes], layer[goes]] = 0
         present = torch.where(goes, best, present)
-    return model.render(scene.prediction, replace(scene.selection, sprites=sprites))
+    selection = replace(scene.selection, sprites=sprites)
+    return model.render(scene.prediction, scene.occlusion, selection)

@@ -65,7 +65,8 @@ def turned(model: DTISprites, scene: Decomposition, quarters: int) -> Decomposit
     """
     if quarters % 4 == 0:
         return scene
-    return model.render(turned_parameters(model, scene.prediction, quarters), scene.selection)
+    prediction = turned_parameters(model, scene.prediction, quarters)
+    return model.render(prediction, scene.occlusion, scene.selection)
 
 
 def turned_parameters(model: DTISprites, prediction: Prediction, quarters: int) -> Prediction:

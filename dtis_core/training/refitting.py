@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from dtis_core.config import SearchConfig
 from dtis_core.model.dti_sprites import Decomposition, DTISprites
 from dtis_core.search.polishing import polished
 from dtis_core.search.quarter_turns import best_of_views
@@ -22,8 +23,11 @@ MASK_RATE, APPEARANCE_RATE = 2e-2, 2e-3
 BATCH = 32
 
 
-def refit(model: DTISprites, images: Float[Tensor, "B C H W"]) -> None:
-    """Fit the model's sprites to images in [0, 1], and leave the model in evaluation mode."""
+def refit(model: DTISprites, images: Float[Tensor, "B C H W"], search: SearchConfig) -> None:
+    """Fit the model's sprites to images in [0, 1], and leave the model in evaluation mode.
+
+    Scenes are sought as `search` says, but for the steps of polishing.
+    """
     model.eval()
     batches = images.split(BATCH)
     adam = torch.optim.Adam(
@@ -32,8 +36,8 @@ def refit(model: DTISprites, images: Float[Tensor, "B C H W"]) -> None:
             {"params": [model.sprites.appearances], "lr": APPEARANCE_RATE},
         ]
     )
-    search = (model.config.inference_steps, POLISH, model.config.views)
-    scenes = [best_of_views(model, batch, *search) for batch in batches]
+    steps = search.inference_steps or model.config.selection_steps
+    scenes = [best_of_views(model, batch, steps, POLISH, search.views) for batch in batches]
     for turn in range(ROUNDS):
         if turn:
             pairs = zip(batches, scenes, strict=True)
@@ -50,4 +54,4 @@ def refit(model: DTISprites, images: Float[Tensor, "B C H W"]) -> None:
 
 def _rendered_anew(model: DTISprites, scene: Decomposition) -> Decomposition:
     """Render the scene with the present sprites."""
-    return model.render(scene.prediction, scene.selection)
+    return model.render(scene.prediction, scene.occlusion, scene.selection)

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dtis_core.model.dti_sprites import DTISprites
-from dtis_core.model.predictor import Attention
+from dtis_core.search.seeking_predictor import Attention
 
 
 def per_sprite_views(model: DTISprites) -> Iterator[tuple[nn.Parameter, int, tuple[int, int]]]:

@@ -14,7 +14,7 @@ import torch
 from tqdm import tqdm
 
 from dtis_core import datasets
-from dtis_core.config import Config, load_preset
+from dtis_core.config import SECTIONS, Config, load_preset
 from dtis_core.errors import DtisError
 from dtis_core.runs.run_folder import Checkpoint, RunFolder
 from dtis_core.training.health import Health
@@ -91,7 +91,7 @@ def train(
 def check_same_run(folder: RunFolder, config: Config, seed: int, fingerprint: str) -> None:
     """Raise DtisError where a folder's run is not the one to be resumed."""
     before, now = folder.config().to_dict(), config.to_dict()
-    for section in ("data", "model", "training"):
+    for section in SECTIONS:
         for key, value in now[section].items():
             if before[section].get(key) != value:
                 raise DtisError(

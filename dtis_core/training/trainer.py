@@ -19,6 +19,7 @@ from dtis_core.errors import DtisError
 from dtis_core.files import load_weights
 from dtis_core.model.dti_sprites import Decomposition, DTISprites
 from dtis_core.pictures import to_tensor
+from dtis_core.search.seeking import build_model
 from dtis_core.training.coarse_to_fine import fitted, halved, refined
 from dtis_core.training.refitting import REFIT_IMAGES, refit
 from dtis_core.training.restarts import keep_only, reassign
@@ -68,7 +69,7 @@ class Trainer:
         """Return a new model for the present step's number of sprites and size of images."""
         model = replace(self.config.model, sprites=self.sprites)
         small = halved(model, self.halvings)
-        return DTISprites(small, encoder_size=model.image_size).to(self.device)
+        return build_model(small, self.config.search, model.image_size).to(self.device)
 
     def _refine(self) -> None:
         """Go on at the present size: same networks; sprites, backgrounds and moments enlarged."""
@@ -86,7 +87,8 @@ class Trainer:
         """Return the model at full size, whatever the present step's."""
         if not self.halvings:
             return self.model
-        return refined(self.model, DTISprites(replace(self.config.model, sprites=self.sprites)))
+        model = replace(self.config.model, sprites=self.sprites)
+        return refined(self.model, build_model(model, self.config.search))
 
     def _build_optimizer(self) -> torch.optim.Adam:
         """Return Adam with one group per kind of parameter, each with its own rate."""
@@ -179,11 +181,9 @@ class Trainer:
     def selection_steps(self) -> int:
         """Return T of the present step: as configured, or 1 up to that in turn."""
         model = self.config.model
-        return (
-            1 + self.step % model.selection_steps
-            if model.alternate_steps
-            else (model.selection_steps)
-        )
+        if self.config.search.alternate_steps:
+            return 1 + self.step % model.selection_steps
+        return model.selection_steps
 
     def batch(self) -> Float[Tensor, "B C H W"]:
         """Return the images of the present step, in [0, 1]: each epoch its own permutation."""
@@ -240,7 +240,7 @@ class Trainer:
         """Fit the sprites to some training images; no transformation is left to the curriculum."""
         chosen = np.random.default_rng(self.seed).permutation(len(self.images))[:REFIT_IMAGES]
         self.model.active = None
-        refit(self.model, self._images(chosen))
+        refit(self.model, self._images(chosen), self.config.search)
 
     def state(self) -> dict[str, Tensor]:
         """Return all tensors that resuming needs; the step goes beside them."""

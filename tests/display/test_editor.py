@@ -23,10 +23,10 @@ from dtis_core.config import load_preset
 from dtis_core.display import editor as editor_module
 from dtis_core.display.editor import SceneEditor
 from dtis_core.errors import DtisError
-from dtis_core.model.dti_sprites import DTISprites
 from dtis_core.pictures import to_bytes, to_pictures
 from dtis_core.runs.run_folder import RunFolder
 from dtis_core.scenes.run import Run
+from dtis_core.search.seeking import build_model
 
 
 def decoded(png):
@@ -39,7 +39,7 @@ def a_run(layer_transformations="[tint, placement]", *settings):
         [f"model.layer_transformations={layer_transformations}", "model.sprites=4", *settings]
     )
     torch.manual_seed(0)
-    model = DTISprites(config.model).eval()
+    model = build_model(config.model, config.search).eval()
     torch.nn.init.uniform_(model.sprites.appearances, 0.2, 0.8)
     return Run(RunFolder("nowhere"), config, model)
 

@@ -141,7 +141,7 @@ def test_more_steps_of_the_algorithm_can_be_asked_for(run, monkeypatch):
     monkeypatch.setattr(DTISprites, "forward", forward)
     run.decompose(IMAGES)
     run.decompose(IMAGES, steps=2)
-    assert asked == [run.config.model.inference_steps, 2]
+    assert asked == [run.config.search.inference_steps, 2]
 
 
 def test_decomposing_leaves_the_run_folder_alone(run):

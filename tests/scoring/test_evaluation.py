@@ -10,11 +10,11 @@ from dtis_core.cli import print_scores
 from dtis_core.config import load_preset
 from dtis_core.datasets import SceneDataset
 from dtis_core.errors import NoLabels
-from dtis_core.model.dti_sprites import DTISprites
 from dtis_core.runs.run_folder import RunFolder
 from dtis_core.scenes.run import Run
 from dtis_core.scoring import evaluation, metrics
 from dtis_core.scoring.evaluation import evaluate
+from dtis_core.search.seeking import build_model
 
 N = 7  # images, of 16 x 16 pixels
 LAYERS_AND_SPRITES = {"clustering": (1, 3), "segmentation": (1, 1), "scenes": (2, 3)}
@@ -34,12 +34,12 @@ def run(kind):
     config = load_preset("tetrominoes").override(
         [
             f"model.layers={L}", f"model.sprites={K}", "model.backgrounds=1",
-            "model.image_size=[16, 16]", "model.sprite_size=[8, 8]", "model.head=pooled",
-            "model.layer_transformations=[translation]", "model.looks=image",
-            f"model.empty_sprite={kind == 'scenes'}", "model.inference_steps=1",
+            "model.image_size=[16, 16]", "model.sprite_size=[8, 8]", "search.head=pooled",
+            "model.layer_transformations=[translation]", "search.looks=image",
+            f"model.empty_sprite={kind == 'scenes'}", "search.inference_steps=1",
         ]
     )  # fmt: skip
-    model = DTISprites(config.model).eval()
+    model = build_model(config.model, config.search).eval()
     with torch.no_grad():
         model.sprites.appearances.copy_(torch.from_numpy(COLOURS[:K, :, None, None]))
         model.sprites.masks.fill_(1)

@@ -46,5 +46,5 @@ def test_runs_are_told_apart_by_their_settings_and_what_they_were_scored_with():
     assert {folder.config().model.selection for folder in greedy} == {"greedy"}
     assert {folder.config().model.selection for folder in exhaustive} == {"exhaustive"}
     first = greedy[0]  # trained without views, which training does not use, and scored with them
-    assert first.config().model.views == 1
-    assert "model.views=4" in own_scores(first)["settings"]
+    assert first.config().search.views == 1
+    assert "search.views=4" in own_scores(first)["settings"]

@@ -7,23 +7,24 @@ import torch
 
 from dtis_core.config import load_preset
 from dtis_core.errors import DtisError
-from dtis_core.model.dti_sprites import DTISprites
+from dtis_core.model.selection import Selection
 from dtis_core.runs.run_folder import RunFolder
 from dtis_core.scenes.run import Run
 from dtis_core.search.polishing import improved, polished, without_idle_layers
+from dtis_core.search.seeking import build_model
 
 SIZE = (20, 20)
 SMALL = [
     "model.image_size=[20, 20]", "model.sprite_size=[12, 12]", "model.mask_sigma=3",
-    "model.layers=3", "model.turns=1", "model.inference_turns=null",
+    "model.layers=3", "search.turns=1", "search.inference_turns=null",
 ]  # fmt: skip
-CONFIG = load_preset("multi-dsprites").override(SMALL).model
+CONFIG = load_preset("multi-dsprites").override(SMALL)
 
 
 @pytest.fixture
 def model():
     torch.manual_seed(3)
-    model = DTISprites(CONFIG).double().eval()
+    model = build_model(CONFIG.model, CONFIG.search).double().eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.rand_like(parameter) * 0.1 - 0.05)
@@ -46,7 +47,7 @@ def truth(model):
             background=torch.zeros_like(start.prediction.background),
         )
         sprites = torch.tensor([[1, 2, 3], [3, 2, 1]])
-        scene = model.render(prediction, replace(start.selection, sprites=sprites))
+        scene = model.render(prediction, start.occlusion, replace(start.selection, sprites=sprites))
     return scene, scene.reconstruction
 
 
@@ -59,7 +60,7 @@ def moved(model, scene, amount):
         noise = torch.rand(part.shape, generator=generator, dtype=part.dtype) - 0.5
         off[name] = part + amount * noise
     with torch.no_grad():
-        return model.render(replace(scene.prediction, **off), scene.selection)
+        return model.render(replace(scene.prediction, **off), scene.occlusion, scene.selection)
 
 
 def test_steps_lead_back_to_the_truth(model, truth):
@@ -84,9 +85,8 @@ def test_no_image_becomes_worse_and_each_is_its_own(model, truth):
             **{n: getattr(start.prediction, n)[:1] for n in ("layer", "sprite", "background")},
             features=start.prediction.features[:1],
         )
-        names = ("sprites", "background", "look", "need", "turn", "occlusion")
-        selection = replace(start.selection, **{n: getattr(start.selection, n)[:1] for n in names})
-        alone = model.render(one, selection)
+        selection = Selection(start.selection.sprites[:1], start.selection.background[:1])
+        alone = model.render(one, scene.occlusion[:1], selection)
     alone = improved(model, images[:1], alone, 10)
     torch.testing.assert_close(alone.reconstruction, both.reconstruction[:1])
 
@@ -105,10 +105,10 @@ def test_a_layer_that_hides_behind_another_is_emptied(model, truth):
     )  # fmt: skip
     with torch.no_grad():
         sprites = torch.tensor([[1, 2, 2], [3, 2, 2]])
-        scene = model.render(twin, replace(scene.selection, sprites=sprites))
+        scene = model.render(twin, scene.occlusion, replace(scene.selection, sprites=sprites))
         model.sprites.masks.fill_(2.0)  # opaque, so that twins are one but for their outlines
-        scene = model.render(twin, scene.selection)
-    model.config = replace(CONFIG, penalty=3e-3)
+        scene = model.render(twin, scene.occlusion, scene.selection)
+    model.config = replace(CONFIG.model, penalty=3e-3)
     fewer = without_idle_layers(model, scene.reconstruction, scene)
     assert ((fewer.selection.sprites > 0).sum(dim=1) == 2).all()
     assert (fewer.selection.sprites[:, 0] == sprites[:, 0]).all()
@@ -125,7 +125,9 @@ def test_polishing_lowers_the_objective_of_every_image(model, truth):
     scene, images = truth
 
     def objective(scene):
-        return scene.errors(images) + CONFIG.penalty * (scene.selection.sprites > 0).sum(dim=1)
+        return scene.errors(images) + CONFIG.model.penalty * (scene.selection.sprites > 0).sum(
+            dim=1
+        )
 
     start = moved(model, scene, 0.3)
     assert (objective(polished(model, images, start, 21)) < objective(start)).all()
@@ -133,10 +135,10 @@ def test_polishing_lowers_the_objective_of_every_image(model, truth):
 
 
 def test_a_run_polishes_as_its_configuration_says(tmp_path):
-    settings = ["model.sprites=4", "model.inference_steps=1"]
-    config = load_preset("tetrominoes").override([*settings, "model.polish_steps=4"])
+    settings = ["model.sprites=4", "search.inference_steps=1"]
+    config = load_preset("tetrominoes").override([*settings, "search.polish_steps=4"])
     torch.manual_seed(0)
-    run = Run(RunFolder(tmp_path), config, DTISprites(config.model))
+    run = Run(RunFolder(tmp_path), config, build_model(config.model, config.search))
     images = torch.rand(3, 3, 35, 35)
     plain, by_default = run.decompose(images, polish=0), run.decompose(images)
     assert torch.equal(by_default.reconstruction, run.decompose(images, polish=4).reconstruction)

@@ -7,28 +7,28 @@ import torch
 
 from dtis_core.config import load_preset
 from dtis_core.errors import DtisError
-from dtis_core.model.dti_sprites import DTISprites
 from dtis_core.runs.run_folder import RunFolder
 from dtis_core.scenes.run import Run
 from dtis_core.search.quarter_turns import best_of_views, better_of, turned
+from dtis_core.search.seeking import build_model
 
 SMALL = [
     "model.image_size=[20, 20]", "model.sprite_size=[12, 12]", "model.mask_sigma=3",
-    "model.layers=3", "model.turns=2", "model.inference_turns=null", "model.empty_sprite=false",
-    "model.views=1",
+    "model.layers=3", "search.turns=2", "search.inference_turns=null", "model.empty_sprite=false",
+    "search.views=1",
 ]  # fmt: skip
 MODULES = {
     "placement": [],
     "translation": ["model.layer_transformations=[translation, colour]"],
     "turned in the layer": ["model.layer_transformations=[similarity, position]"],
-    "predicted occlusion": ["model.occlusion=predicted"],
+    "predicted occlusion": ["model.occlusion=predicted", "search.depths=given"],
 }
 
 
 def a_run(settings=()):
     config = load_preset("multi-dsprites").override([*SMALL, *settings])
     torch.manual_seed(3)
-    model = DTISprites(config.model).double().eval()
+    model = build_model(config.model, config.search).double().eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.rand_like(parameter) * 0.4 - 0.2)
@@ -69,7 +69,7 @@ def test_each_image_gets_its_best_view(images):
         best = best_of_views(model, images, steps=2, polish=0, views=count)
         torch.testing.assert_close(best.objectives(images, penalty), each[:count].amin(dim=0))
         with torch.no_grad():
-            again = model.render(best.prediction, best.selection)
+            again = model.render(best.prediction, best.occlusion, best.selection)
         assert torch.equal(again.reconstruction, best.reconstruction)
 
 
@@ -77,30 +77,31 @@ def test_of_two_equal_scenes_the_old_one_stays(images):
     model = a_run().model
     with torch.no_grad():
         old = model(images)
-    new = replace(old, selection=replace(old.selection, look=old.selection.look + 1))
-    assert torch.equal(better_of(model, images, new, old).selection.look, old.selection.look)
+    new = replace(old, selection=replace(old.selection, background=old.selection.background + 1))
+    kept = better_of(model, images, new, old).selection.background
+    assert torch.equal(kept, old.selection.background)
 
 
 def test_a_run_takes_the_views_of_its_configuration(images):
-    run, images = a_run(["model.views=4", "model.polish_steps=0"]), images.float()
+    run, images = a_run(["search.views=4", "search.polish_steps=0"]), images.float()
     run.model.float()
     by_default = run.decompose(images).reconstruction
     assert torch.equal(by_default, run.decompose(images, views=4).reconstruction)
     assert not torch.equal(by_default, run.decompose(images, views=1).reconstruction)
-    with pytest.raises(DtisError, match="model.views must be 1 to 4, found 5"):
+    with pytest.raises(DtisError, match="search.views must be 1 to 4, found 5"):
         run.decompose(images, views=5)
 
 
 def test_a_run_can_seek_otherwise_and_stays_as_it_is(images):
-    run, images = a_run(["model.polish_steps=0"]), images.float()
+    run, images = a_run(["search.polish_steps=0"]), images.float()
     run.model.float()
     usual = run.decompose(images).reconstruction
-    other = run.seeking(["model.views=2", "model.inference_turns=5", "model.inference_steps=2"])
+    other = run.seeking(["search.views=2", "search.inference_turns=5", "search.inference_steps=2"])
     found = other.decompose(images).reconstruction
-    assert other.config.model.views == 2 and other.model.turns == 5 and run.model.turns == 2
+    assert other.config.search.views == 2 and other.model.turns == 5 and run.model.turns == 2
     assert not torch.equal(found, usual)
     assert torch.equal(run.decompose(images).reconstruction, usual)
-    for setting in ("model.layers=2", "data.name=multi-dsprites2", "model.turns=3"):
+    for setting in ("model.layers=2", "data.name=multi-dsprites2", "search.turns=3"):
         with pytest.raises(DtisError, match=f"--set {setting}: a trained model has only"):
             run.seeking([setting])
 
@@ -114,7 +115,7 @@ def test_a_run_can_seek_otherwise_and_stays_as_it_is(images):
     ],
 )  # fmt: skip
 def test_views_are_for_models_whose_scenes_can_be_turned(setting):
-    settings = [*SMALL, "model.turns=1", "training.curriculum={}", setting]
+    settings = [*SMALL, "search.turns=1", "training.curriculum={}", setting]
     config = load_preset("multi-dsprites").override(settings)
-    with pytest.raises(DtisError, match="model.views must be 1 unless images"):
-        config.override(["model.views=2"])
+    with pytest.raises(DtisError, match="search.views must be 1 unless images"):
+        config.override(["search.views=2"])

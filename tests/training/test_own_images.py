@@ -12,9 +12,9 @@ from dtis_core import datasets
 from dtis_core.cli import main
 from dtis_core.config import TrainingConfig, load_preset
 from dtis_core.errors import DtisError
-from dtis_core.model.dti_sprites import DTISprites
 from dtis_core.runs.run_folder import RunFolder
 from dtis_core.scenes.run import Run, load
+from dtis_core.search.seeking import build_model
 from dtis_core.training.own_images import MOMENTS, scaled, settings_for
 from dtis_core.training.session import train
 
@@ -93,7 +93,7 @@ def test_a_folder_trains_and_its_sprites_are_saved(folder, tmp_path, objects):
 def test_sprites_of_one_channel_are_saved_in_grey(tmp_path):
     config = load_preset("photos/fast").override(["model.channels=1", "model.sprites=2"])
     torch.manual_seed(0)
-    run = Run(RunFolder(tmp_path), config, DTISprites(config.model))
+    run = Run(RunFolder(tmp_path), config, build_model(config.model, config.search))
     modes = [read(path)[0] for path in run.save_sprites(tmp_path)]
     assert modes == ["LA", "LA", "L", "L", "L", "L"]
 

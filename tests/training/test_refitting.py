@@ -46,7 +46,7 @@ def test_worn_sprites_come_back():
         before = scene.errors(images).mean()
         used = scene.selection.sprites.unique() - 1  # others have nothing to learn from
         used = used[used >= 0]
-    refit(model, images)
+    refit(model, images, model.search)
     with torch.no_grad():
         after = model(images).errors(images).mean()
     assert after < 0.8 * before

@@ -78,12 +78,12 @@ def test_the_curriculum_brings_modules_in():
 
 
 def test_the_number_of_selection_steps_can_alternate():
-    run = trainer("model.selection_steps=3", "model.alternate_steps=true")
+    run = trainer("model.selection_steps=3", "search.alternate_steps=true")
     drawn = []
     for run.step in range(5):
         drawn.append(run.selection_steps())
     assert drawn == [1, 2, 3, 1, 2]
-    assert trainer("model.selection_steps=3", "model.alternate_steps=false").selection_steps() == 3
+    assert trainer("model.selection_steps=3", "search.alternate_steps=false").selection_steps() == 3
 
 
 # Reassignment
@@ -93,7 +93,7 @@ def test_the_number_of_selection_steps_can_alternate():
 def test_a_restarted_sprite_is_a_copy_in_all_its_parts(head):
     transformations = ["model.layer_transformations=[tint]"]
     transformations += ["model.sprite_transformations=[similarity, placement]"]
-    run = trainer(*transformations, f"model.head={head}", "training.frozen=0",
+    run = trainer(*transformations, f"search.head={head}", "training.frozen=0",
                   "training.reassign_every=1000")  # fmt: skip
     model = run.model
     for weight in (model.predictor.sprite_head.weights[-1], model.sprites.masks):

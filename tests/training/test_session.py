@@ -306,7 +306,7 @@ def test_an_evaluation_records_what_it_sets(tmp_path, capsys):
     arguments = ["eval", str(tmp_path / "run"), "--json"]
     assert main(arguments) == 0
     usual = json.loads(capsys.readouterr().out)
-    setting = f"model.inference_steps={config.model.inference_steps + 2}"
+    setting = f"search.inference_steps={config.search.inference_steps + 2}"
     assert main([*arguments, "--set", setting]) == 0
     other = json.loads(capsys.readouterr().out)
     assert "settings" not in usual and other["settings"] == [setting]

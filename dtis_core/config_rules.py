@@ -1,0 +1,112 @@
+"""What settings may be: the range of each, and rules that hold several of them together."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dtis_core.errors import DtisError
+
+if TYPE_CHECKING:
+    from dtis_core.config import Config
+
+TURNS_BACK = {"tint", "colour", "position", "placement", "translation", "similarity"}
+"""Transformations whose scenes can be turned by quarters."""
+
+
+@dataclass(frozen=True)
+class Within:
+    """A range of numbers, its ends included unless it says `above` the low or `below` the high."""
+
+    low: float
+    high: float = math.inf
+    above: bool = False
+    below: bool = False
+
+    def __str__(self) -> str:
+        """Say it for a message."""
+        if self.high < math.inf:
+            if self.low == 0:
+                return f"in [0, {self.high}{')' if self.below else ']'}"
+            return f"{self.low} to {self.high}"
+        if self.low == 0:
+            return "above 0" if self.above else "0 or more"
+        return f"at least {self.low}"
+
+    def check(self, value: float | None, where: str) -> None:
+        """Raise DtisError for a number outside; None is no number."""
+        if value is None:
+            return
+        low = self.low < value if self.above else self.low <= value
+        high = value < self.high if self.below else value <= self.high
+        if not (low and high):
+            raise DtisError(f"{where} must be {self}, found {value}")
+
+
+def check_rules(config: "Config", where: str) -> None:
+    """Raise DtisError, naming a field, for settings that do not go together."""
+    for rules in (_search_rules, _model_rules, _training_rules):
+        for holds, name, wanted in rules(config):
+            if not holds:
+                section, field = name.split(".")[:2]
+                found = getattr(getattr(config, section), field)
+                found = list(found) if isinstance(found, tuple) else found
+                raise DtisError(f"{where}: {name} must be {wanted}, found {found}")
+
+
+Rules = Iterator[tuple[bool, str, str]]
+"""Whether each rule holds, the field that it is about, and what that must be."""
+
+
+def _model_rules(config: "Config") -> Rules:
+    model = config.model
+    noisy = model.mask_binarity == "noise" or not model.opaque_sprites
+    yield noisy, "model.mask_binarity", "noise where sprites are opaque"
+
+
+def _search_rules(config: "Config") -> Rules:
+    model, search = config.model, config.search
+    residual, greedy = search.looks == "residual", model.selection == "greedy"
+    yield greedy or not residual, "model.selection", "greedy where search.looks is residual"
+    if search.depths == "sought":
+        yield residual, "search.looks", "residual where search.depths is sought"
+        yield model.occlusion == "fixed", "model.occlusion", "fixed where search.depths is sought"
+    for name in ("turns", "inference_turns"):
+        turnable = getattr(search, name) in (None, 1)
+        turnable |= "similarity" in model.sprite_transformations
+        yield turnable, f"search.{name}", "1 without similarity in model.sprite_transformations"
+    names = {*model.layer_transformations, *model.sprite_transformations}
+    turnable = "similarity" in model.sprite_transformations and names <= TURNS_BACK
+    turnable &= set(model.background_transformations) <= {"tint", "colour"}
+    turnable &= len({*model.image_size}) == len({*model.sprite_size}) == 1
+    rule = (
+        "1 unless images and sprites are square, and are placed, turned by similarity in "
+        "model.sprite_transformations, and coloured only"
+    )
+    yield search.views == 1 or turnable, "search.views", rule
+
+
+def _training_rules(config: "Config") -> Rules:
+    model, training = config.model, config.training
+    sides = (*model.image_size, *model.sprite_size)
+    for name, part in (("coarse_until", 2), ("quarter_until", 4)):
+        divisible = all(side % part == 0 for side in sides)
+        rule = f"0 where an image or sprite side is not a multiple of {part}"
+        yield divisible or not getattr(training, name), f"training.{name}", rule
+    ordered = training.quarter_until <= training.coarse_until
+    yield ordered, "training.quarter_until", "at most training.coarse_until"
+    if training.extra_sprites:
+        greedy = model.selection == "greedy"
+        yield greedy, "model.selection", "greedy where there are extra sprites"
+        ordered = training.retire_from <= training.retire_until < training.length
+        rule = "from training.retire_from to before training.length"
+        yield ordered, "training.retire_until", rule
+    if training.refit_at is not None:
+        inside = training.coarse_until <= training.refit_at <= training.length
+        rule = "from training.coarse_until to training.length"
+        yield inside, "training.refit_at", rule
+    known = {*model.layer_transformations, *model.sprite_transformations,
+             *model.background_transformations}  # fmt: skip
+    for name in training.curriculum:
+        rule = f"of transformations that the model has, not {name}"
+        yield name in known, "training.curriculum", rule

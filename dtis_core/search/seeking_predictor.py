@@ -1,0 +1,124 @@
+"""Our predictor: heads that attend to places, and looks at the image beside the rest."""
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from dtis_core.config import ModelConfig, SearchConfig
+from dtis_core.model.canvas import pixel_centres
+from dtis_core.model.predictor import LayerwiseMLP, Pooling, Prediction, Predictor
+from dtis_core.model.transformations import Sequence
+
+
+class Attention(nn.Module):
+    """Softmax maps over the features: the mean of each is a position, what it attends the rest.
+
+    One map per layer; or, where positions belong to single sprites, one per layer and sprite.
+    Only cells within `reach` of a map's peak count: two objects of equal appeal would otherwise
+    average to a place between them, where there is nothing.
+    """
+
+    def __init__(self, features: int, layers: int, maps: int, reach: int):
+        super().__init__()
+        self.size, self.layers, self.reach = features, layers, reach
+        self.per_sprite = maps > 1
+        self.scores = nn.Conv2d(features, layers * maps, 1)
+
+    def forward(
+        self, features: Float[Tensor, "B F y x"]
+    ) -> tuple[Float[Tensor, "B L F"], Float[Tensor, "B L m 2"]]:
+        """Return the attended features, averaged over maps, and positions (x, y) in [-1, 1]."""
+        height, width = features.shape[-2:]
+        scores = self.scores(features).flatten(2).unflatten(1, (self.layers, -1))  # (B, L, m, y x)
+        cell = torch.arange(height * width, device=scores.device)
+        peak = scores.argmax(dim=-1, keepdim=True)  # (B, L, m, 1)
+        near_y = (cell // width - peak // width).abs() <= self.reach  # (B, L, m, y x)
+        near_x = (cell % width - peak % width).abs() <= self.reach
+        weights = scores.masked_fill(~(near_y & near_x), -torch.inf).softmax(dim=-1)
+        attended = weights.mean(dim=2) @ features.flatten(2).mT  # (B, L, F)
+        weights = weights.unflatten(-1, (height, width))  # (B, L, m, y, x)
+        y = weights.sum(4) @ pixel_centres(height, weights)  # (B, L, m)
+        x = weights.sum(3) @ pixel_centres(width, weights)
+        return attended, torch.stack([x, y], dim=-1)
+
+
+def translation_slice(sequence: Sequence) -> slice | None:
+    """Return where a sequence's parameters hold a translation (x, y), if it has one."""
+    for name, module in zip(sequence.names, sequence.modules, strict=True):
+        if hasattr(module, "translation"):
+            start = sequence.slices[name].start
+            return slice(start + module.translation.start, start + module.translation.stop)
+    return None
+
+
+def start_at(
+    parameters: Float[Tensor, "*lead P"],
+    where: slice | None,
+    position: Float[Tensor, "*lead 2"],
+) -> Float[Tensor, "*lead P"]:
+    """Add a position in [-1, 1] to the translation, which passes through tanh later."""
+    if where is None:
+        return parameters
+    shift = torch.atanh(position.clamp(-0.99, 0.99))
+    padding = (where.start, parameters.shape[-1] - where.stop)
+    return parameters + nn.functional.pad(shift, padding)
+
+
+class SeekingPredictor(Predictor):
+    """The paper's heads on attended features, where `search.head` says so.
+
+    With residual looks it sees 2C channels, the image and what is explained of it, and predicts one
+    layer at a time.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        sequences: tuple[Sequence, Sequence, Sequence],
+        image_size: tuple[int, int],
+        search: SearchConfig,
+    ):
+        nn.Module.__init__(self)
+        self.search = search
+        C, L = config.channels, config.layers
+        one = search.looks == "residual"
+        self.build(config, sequences, image_size, 2 * C if one else C, 1 if one else L)
+
+    def build_look(self, config: ModelConfig) -> nn.Module:
+        """Return what turns the encoder's maps into each layer's features."""
+        if self.search.head == "pooled":
+            return super().build_look(config)
+        own = translation_slice(self.sequences[0]) is None
+        maps = config.sprites if own else 1
+        return Attention(self.width, self.layers, maps, self.search.reach)
+
+    def build_occlusion_head(self, pairs: int) -> LayerwiseMLP:
+        """Return the head of the L(L - 1)/2 logits, or, of attended features, of each pair's."""
+        if self.search.head == "pooled":
+            return super().build_occlusion_head(pairs)
+        return LayerwiseMLP(1, 2 * self.look.size, min(pairs, 1))
+
+    def forward(self, images: Float[Tensor, "B C H W"]) -> Prediction:
+        """Predict all parameters but the occlusions. Zero, but for positions, before training."""
+        if isinstance(self.look, Pooling):
+            return super().forward(images)
+        maps = self.encode(images)
+        features, position = self.look(maps)
+        prediction = self.parameters_of(features, maps.mean(dim=(2, 3))[:, None])
+        at = translation_slice(self.sequences[0])
+        if at is not None:
+            layer = start_at(prediction.layer, at, position[:, :, 0])
+            return replace(prediction, layer=layer)
+        at = translation_slice(self.sequences[1])
+        return replace(prediction, sprite=start_at(prediction.sprite, at, position))
+
+    def occlusion_logits(self, features: Float[Tensor, "B L F"]) -> Float[Tensor, "B pairs"]:
+        """Return L(L - 1)/2 logits: from the pooled features, or from each pair's attended ones."""
+        if self.search.head == "pooled":
+            return super().occlusion_logits(features)
+        L = features.shape[1]
+        rows, columns = torch.tril_indices(L, L, -1, device=features.device)
+        pairs = torch.cat([features[:, rows], features[:, columns]], dim=-1)  # (B, pairs, 2F)
+        return self.occlusion_head(pairs.flatten(0, 1)[:, None]).view(len(features), -1)

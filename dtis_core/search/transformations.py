@@ -1,0 +1,60 @@
+"""Our variants of transformations: fewer parameters, and sprites at the objects' own size."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dtis_core.errors import DtisError
+from dtis_core.model.canvas import Canvas
+from dtis_core.model.transformations import Colour, Parameters, Position
+
+
+class Tint(Colour):
+    """Scale each colour channel: C parameters, gains minus one. For objects lit without offset."""
+
+    def __init__(self, channels: int):
+        self.channels = self.size = channels
+
+    def __call__(self, canvas: Canvas, parameters: Parameters, _: tuple[int, int]) -> Canvas:
+        """Apply the gains to the canvas's pending map."""
+        return self.scaled(canvas, parameters)
+
+
+class Placement(Position):
+    """Our variant of `Position`: starts at the sprite's own size, and scales by at most 2.
+
+    A sprite pixel covers one image pixel for s = 0, so that sprites can become exact copies of the
+    objects.
+    """
+
+    def zoom(self, s: Tensor, canvas: tuple[int, int], size: tuple[int, int]) -> tuple:
+        """Return sampling scales (y, x) for log-scale `s`, canvas (h, w) and image (H, W)."""
+        scale = torch.exp(-math.log(2) * torch.tanh(s))
+        return scale * size[0] / canvas[0], scale * size[1] / canvas[1]
+
+    def scaled(self, s: Tensor, factor: float) -> Tensor:
+        """Return the log-scale that shows a sprite `factor` times larger, as far as it can."""
+        share = torch.tanh(s) + math.log(factor) / math.log(2)
+        return torch.atanh(share.clamp(-0.999, 0.999))
+
+
+class Translation(Placement):
+    """Our variant for objects of one size: `Placement` without the scale, 2 parameters (x, y)."""
+
+    size = 2
+    translation = slice(0, 2)
+
+    def __call__(self, canvas: Canvas, parameters: Parameters, size: tuple[int, int]) -> Canvas:
+        """Place the canvases in images of `size` (H, W)."""
+        return super().__call__(canvas, F.pad(parameters, (1, 0)), size)
+
+    def moved(self, parameters: Tensor, shift: tuple[float, float], factor: float) -> Tensor:
+        """Return parameters (..., 2) for a sprite shifted by (x, y) image sizes."""
+        if factor != 1:
+            raise DtisError("scale: this model's objects have one size; it can only be 1")
+        return super().moved(F.pad(parameters, (1, 0)), shift, 1.0)[..., 1:]
+
+
+OURS = {"tint": Tint, "placement": Placement, "translation": Translation}
