@@ -44,10 +44,11 @@ figures: setup ## execute the notebooks whose inputs changed, into figures/
 
 # Notebooks draw into build/ here, so that testing leaves figures/ alone. One thread, as when their
 # outputs were stored: sums in another order can tip a search between two nearly equal scenes.
-test: setup ## check the style, run the tests, and compare every notebook with its stored output
+test: setup ## check style and types, run the tests, and compare every notebook with its stored output
 	@status=0; \
 	$(BIN)/ruff check . || status=1; \
 	$(BIN)/ruff format --check . || status=1; \
+	$(BIN)/basedpyright --pythonpath $(BIN)/python || status=1; \
 	OMP_NUM_THREADS=1 DTIS_FIGURES="$(CURDIR)/build/figures" $(BIN)/python -m pytest $(NBVAL) tests notebooks \
 	    || status=1; \
 	exit $$status
