@@ -1,12 +1,16 @@
 # Everything runs in .venv, which `make setup` fills with the versions that pyproject.toml pins.
 .DEFAULT_GOAL := help
-.PHONY: help setup workbook figures test test-browser clean
+.PHONY: help setup workbook figures test test-browser outputs clean
 
 BIN := .venv/bin
 # The interpreters to make .venv with, best first, unless one is named: `make setup PYTHON=...`.
 PYTHONS := $(or $(PYTHON),python3.11 python3 python3.12 python3.13)
 
 NBVAL := --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg --nbval-cell-timeout 300 --nbval-kernel-startup-timeout 120
+
+# What to check or to store, if not all: `make test TESTS=tests/model`.
+TESTS := tests notebooks
+NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 
 # A user's own settings must not reach the tests and the notebooks: another kernel, another backend.
 unexport PYTHONPATH PYTHONHOME JUPYTER_PATH MPLBACKEND
@@ -44,11 +48,12 @@ figures: setup ## execute the notebooks whose inputs changed, into figures/
 
 # Notebooks draw into build/ here, so that testing leaves figures/ alone. One thread, as when their
 # outputs were stored: sums in another order can tip a search between two nearly equal scenes.
-test: setup ## check the style, run the tests, and compare every notebook with its stored output
+test: setup ## check style and types, run the tests, compare notebooks with their stored outputs
 	@status=0; \
 	$(BIN)/ruff check . || status=1; \
 	$(BIN)/ruff format --check . || status=1; \
-	OMP_NUM_THREADS=1 DTIS_FIGURES="$(CURDIR)/build/figures" $(BIN)/python -m pytest $(NBVAL) tests notebooks \
+	$(BIN)/basedpyright --pythonpath $(BIN)/python || status=1; \
+	OMP_NUM_THREADS=1 DTIS_FIGURES="$(CURDIR)/build/figures" $(BIN)/python -m pytest $(NBVAL) $(TESTS) \
 	    || status=1; \
 	exit $$status
 
@@ -56,6 +61,11 @@ test-browser: setup ## drive the scene editor in JupyterLab by headless Chromium
 	@$(BIN)/python -c 'import playwright' 2>/dev/null \
 	    || $(BIN)/python -m pip install --quiet --editable '.[browser]'
 	$(BIN)/python -m pytest -m browser tests/browser
+
+outputs: setup ## run the notebooks, or NOTEBOOKS=..., and store their outputs in them
+	OMP_NUM_THREADS=1 DTIS_FIGURES="$(CURDIR)/build/figures" $(BIN)/jupyter nbconvert \
+	    --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False \
+	    --ExecutePreprocessor.coalesce_streams=True $(NOTEBOOKS)
 
 clean: ## remove .venv, figures/, caches and runs/quickstart; your other runs and data/ stay
 	rm -rf .venv build runs/quickstart *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -82,10 +82,9 @@ def figures(arguments: argparse.Namespace) -> int:
     from dtis_core.workbook.runner import parse_assignments, run_workbook
 
     return run_workbook(
-        profile=arguments.profile,
         only=arguments.only,
         jobs=arguments.jobs,
-        parameters=parse_assignments(arguments.set),
+        parameters={"profile": arguments.profile} | parse_assignments(arguments.set),
         force=arguments.force,
     )
 
@@ -130,17 +129,7 @@ def build_parser() -> argparse.ArgumentParser:
         sub.set_defaults(function=function)
         return sub
 
-    sub = command("train", train)
-    sub.add_argument("preset", help="such as tetrominoes (fast) or tetrominoes/paper")
-    sub.add_argument("--out", type=Path, help="run folder (default: runs/PRESET-SEED)")
-    sub.add_argument("--seed", type=int, default=0)
-    sub.add_argument("--max-steps", type=int, help="stop there; --resume goes on")
-    sub.add_argument("--checkpoint-seconds", type=float, default=45.0, help="time between two")
-    former = sub.add_mutually_exclusive_group()
-    former.add_argument("--resume", action="store_true", help="continue the run in --out")
-    former.add_argument("--overwrite", action="store_true", help="replace the run in --out")
-    sub.add_argument("--device", default="cpu", help="cpu or cuda")
-    sub.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE")
+    _add_training_arguments(command("train", train))
 
     sub = command("eval", evaluate)
     sub.add_argument("run", help="run folder or shipped model")
@@ -185,6 +174,19 @@ def build_parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--json", action="store_true")
     return parser
+
+
+def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("preset", help="such as tetrominoes (fast) or tetrominoes/paper")
+    parser.add_argument("--out", type=Path, help="run folder (default: runs/PRESET-SEED)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--max-steps", type=int, help="stop there; --resume goes on")
+    parser.add_argument("--checkpoint-seconds", type=float, default=45.0, help="time between two")
+    former = parser.add_mutually_exclusive_group()
+    former.add_argument("--resume", action="store_true", help="continue the run in --out")
+    former.add_argument("--overwrite", action="store_true", help="replace the run in --out")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -15,8 +15,9 @@ README = (ROOT / "README.md").read_text()
 MEASURES = ("ARI", "ARI-FG", "mACC", "mIoU")
 
 
-def test_links_lead_somewhere():
-    targets = re.findall(r"\]\(([^)#:]+)\)", README)
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_links_lead_somewhere(name):
+    targets = re.findall(r"\]\(([^)#:]+)\)", (ROOT / name).read_text())
     missing = [target for target in targets if not (ROOT / target).exists()]
     assert targets and not missing
 

@@ -5,6 +5,7 @@ All are measured in one run, in turn, so that their ratios hold even where secon
 
 import importlib.util
 import json
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -54,14 +55,21 @@ def encoder_alone(trainer: Trainer) -> Callable[[], object]:
 
 
 def literal_loss(file: Path) -> Loss:
-    """Return the function `oracle_loss` of a Python file: Eq. (5) by loops. Raises DtisError."""
+    """Return the function `oracle_loss` of a Python file: Eq. (5) by loops. Raises DtisError.
+
+    The file may import modules that lie beside it.
+    """
+    beside = str(file.resolve().parent)
     spec = importlib.util.spec_from_file_location(file.stem, file)
+    sys.path.insert(0, beside)
     try:
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         return module.oracle_loss
-    except (AttributeError, OSError, SyntaxError) as error:
+    except (AttributeError, ImportError, OSError, SyntaxError) as error:
         raise DtisError(f"--literal {file}: has no oracle_loss; give tests/oracle.py") from error
+    finally:
+        sys.path.remove(beside)
 
 
 def literal_step(trainer: Trainer, loss: Loss) -> Callable[[], object]:

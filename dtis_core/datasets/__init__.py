@@ -2,6 +2,7 @@
 
 A dataset is one module of this package that registers a loader; every module here is imported, so
 adding a dataset touches one file. The other modules read or cache what the loaders need.
+May import: config, errors, files, paths, pictures.
 """
 
 import hashlib

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import ipywidgets as widgets
 import numpy as np
-from matplotlib.colors import to_hex, to_rgb
 from torch import Tensor
 
+from dtis_core.display.editor_values import values_of, with_value
 from dtis_core.display.editor_view import (
     COPY,
     NAMES,
@@ -140,6 +140,11 @@ class SceneEditor(widgets.VBox):
         return self.controls["object"].value
 
     @property
+    def point(self) -> int:
+        """The control point that is shifted, from 1; 0 in a model without splines."""
+        return self.controls["point"].value if "point" in self.controls else 0
+
+    @property
     def present(self) -> EditedScene:
         """The shown image's edited scene."""
         return self.histories[self.image].present
@@ -242,7 +247,7 @@ class SceneEditor(widgets.VBox):
             value = change["new"]
             # A front end's steps add up to values such as 0.29000000000000004.
             value = round(value, 6) if isinstance(value, float) else value
-            state = self._edited(name, value)
+            state = with_value(self.present, self.number, name, value, self.point)
             step = (self.number, name, self.burst)
             self.histories[self.image] = self.histories[self.image].changed(state, step)
             # Another sprite may be none, or have a colour of its own.
@@ -250,29 +255,6 @@ class SceneEditor(widgets.VBox):
             self._say("")
         except Exception as error:  # any: a handler's error would vanish into a log
             self._say(f"{type(error).__name__}: {error}", error=True)
-
-    def _edited(self, name: str, value: object) -> EditedScene:
-        """Return the present scene after one control's new value."""
-        scene, number = self.present, self.number
-        change = scene.change(number)
-        match name:
-            case "depth":
-                return scene.move_to(number, value)
-            case "colour":
-                gains = tuple(round(gain, 3) for gain in to_rgb(value))
-                return scene.edit(number, colour=gains)
-            case "right":
-                return scene.edit(number, shift=(value, change.shift[1]))
-            case "down":
-                return scene.edit(number, shift=(change.shift[0], value))
-            case "point right" | "point down":
-                bend = {point: (x, y) for point, x, y in change.bend}
-                point = self.controls["point"].value
-                x, y = bend.pop(point, (0.0, 0.0))
-                at = (value, y) if name == "point right" else (x, value)
-                bend |= {point: at} if at != (0, 0) else {}
-                return scene.edit(number, bend=tuple((p, *bend[p]) for p in sorted(bend)))
-        return scene.edit(number, **{name: value})
 
     # Showing
 
@@ -282,17 +264,8 @@ class SceneEditor(widgets.VBox):
         self.held = True
         try:
             self._choose_among(scene)
-            change = scene.change(self.number)
             self.controls["depth"].max = max(1, len(scene.objects) - 1)
-            shown = {"sprite": change.sprite, "depth": scene.depth_order.index(self.number)}
-            if "colour" in self.controls:
-                shown["colour"] = to_hex(np.clip(scene.colour(self.number), 0, 1))
-            shown |= dict(zip(("right", "down"), change.shift, strict=True))
-            shown |= {"scale": change.scale, "angle": change.angle}
-            if "point" in self.controls:
-                at = {point: (x, y) for point, x, y in change.bend}
-                at = at.get(self.controls["point"].value, (0.0, 0.0))
-                shown |= dict(zip(("point right", "point down"), at, strict=True))
+            shown = values_of(scene, self.number, self.point, "colour" in self.able)
             for name in shown.keys() & self.controls.keys():
                 self.controls[name].value = shown[name]
         finally:
@@ -335,8 +308,8 @@ class SceneEditor(widgets.VBox):
         """Show the object by itself, the Python and whether there is anything to undo."""
         scene = self.present
         alone = scene.render_object(self.number)
-        if "point" in self.controls:
-            alone = with_points(alone, scene.change(self.number).bend, self.controls["point"].value)
+        if self.point:
+            alone = with_points(alone, scene.change(self.number).bend, self.point)
         self.pictures["object"].value = png_bytes(alone, level=1)
         self.code.value = self.python
         self.buttons["Undo"].disabled = len(self.histories[self.image].states) == 1

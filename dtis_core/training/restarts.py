@@ -26,8 +26,8 @@ def per_sprite_views(model: DTISprites) -> Iterator[tuple[nn.Parameter, int, tup
         yield head.weights[-1], 2, (K, -1)
         yield head.biases[-1], 2, (K, -1)
     if isinstance(look, Attention) and look.per_sprite:
-        yield look.scores.weight, 0, (-1, K)
-        yield look.scores.bias, 0, (-1, K)
+        for parameter in look.scores.parameters():  # its weight and its bias
+            yield parameter, 0, (-1, K)
 
 
 def sources(share: Float[Tensor, "K"], threshold: float) -> dict[int, int]:

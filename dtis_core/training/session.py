@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ def check_device(device: str) -> str:
     return device
 
 
-def train(
+def train(  # noqa: PLR0913 - a keyword for each option of `dtis train`
     config: Config | str,
     out: Path | str,
     seed: int = 0,
@@ -135,26 +136,31 @@ def between_steps() -> Iterator[Callable[[], None]]:
         signal.signal(signal.SIGINT, former)
 
 
+@dataclass
 class _Session:
     """One process's share of a run."""
 
-    def __init__(self, folder, trainer, end, seconds, watcher, quiet, checkpoint_seconds):
-        self.folder: RunFolder = folder
-        self.trainer: Trainer = trainer
-        self.end: int = end
-        self.watcher: Watcher | None = watcher
+    folder: RunFolder
+    trainer: Trainer
+    end: int  # the step to stop at
+    spent: float  # seconds that earlier processes took
+    watcher: Watcher | None
+    quiet: bool
+    checkpoint_seconds: float
+
+    def __post_init__(self) -> None:
+        trainer = self.trainer
         self.whole = True  # no step is half done
-        self.started = time.monotonic() - seconds
-        self.checkpoint_seconds: float = checkpoint_seconds
+        self.started = time.monotonic() - self.spent
         self.saved = time.monotonic()
         self.losses: list[float] = []
         self.recent: deque[float] = deque(maxlen=LOG_EVERY)
         self.health = Health(trainer.blank_error())
         self.bar = tqdm(
-            total=end,
+            total=self.end,
             initial=trainer.step,
             unit="step",
-            disable=quiet,
+            disable=self.quiet,
             dynamic_ncols=True,
             # In a log each tick is a line of its own.
             mininterval=1.0 if sys.stderr.isatty() else 20.0,

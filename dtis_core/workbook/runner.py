@@ -40,7 +40,6 @@ GRACE_SECONDS = 5.0
 
 def run_workbook(
     notebooks: list[Path] | None = None,
-    profile: str = "quick",
     only: list[str] | None = None,
     jobs: int = 1,
     parameters: dict | None = None,
@@ -52,10 +51,10 @@ def run_workbook(
 
     Args:
         notebooks: files to run; all of the clone's notebooks/NN_name.ipynb by default.
-        profile: passed as the parameter `profile` to the notebooks that have it.
         only: names or beginnings of names (`05`, `05_mask_noise`) to choose among `notebooks`.
         jobs: how many notebooks run side by side; above 1 they share the cores out among them.
-        parameters: further values, each passed to the notebooks whose parameters cell names it.
+        parameters: values, each passed to the notebooks whose parameters cell names it; `profile`
+            is "quick" unless it is among them.
         force: run also what is up to date.
         timeout: seconds of wall time after which a notebook is stopped and counts as failed.
         output: the folder to publish in; the clone's figures/ by default.
@@ -75,11 +74,12 @@ def run_workbook(
     found = notebooks or sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
     if not found:
         raise DtisError(f"{NOTEBOOKS}: found no NN_name.ipynb to run")
-    chosen = read_notebooks(_choose(found, only), {"profile": profile, **(parameters or {})})
+    parameters = {"profile": "quick"} | (parameters or {})
+    chosen = read_notebooks(_choose(found, only), parameters)
     for folder in ("notebooks", "logs"):
         (output / folder).mkdir(parents=True, exist_ok=True)
 
-    run = _Run(output, profile, timeout, _environment(jobs))
+    run = _Run(output, parameters["profile"], timeout, _environment(jobs))
     current = [] if force else [notebook for notebook in chosen if run.is_current(notebook)]
     waiting = deque(notebook for notebook in chosen if notebook not in current)
     running: list[_Job] = []
