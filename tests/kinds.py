@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from dtis_core.config import load_preset
+from dtis_core.pictures import to_pixels
 from dtis_core.runs.run_folder import RunFolder
 from dtis_core.scenes.change import abilities
 from dtis_core.scenes.run import Run
@@ -60,7 +61,12 @@ EVERY = {
 
 def everything(scene):
     """Change all that the model can of the first object, then add and arrange some."""
-    able = abilities(scene.renderer.model) | {"sprite"}
+    able = abilities(scene.model) | {"sprite"}
     scene = scene.edit(1, **{name: value for name, value in EVERY.items() if name in able})
-    scene = scene.duplicate(1).edit(len(scene.objects) + 1, shift=(-0.2, 0.1))
-    return scene.move_to(1, len(scene.objects) - 1)
+    copied = scene.duplicate(1).edit(len(scene.objects) + 1, shift=(-0.3, 0.15))
+    return copied.edit(1, to_front=True)
+
+
+def picture(scene):
+    """The first image's composition, uint8 (H, W, C)."""
+    return to_pixels(scene.reconstruction[0])

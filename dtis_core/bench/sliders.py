@@ -7,6 +7,7 @@ as for CLEVR6. What a browser adds is measured by tests/browser/test_sliders.py.
 import json
 import os
 import time
+from dataclasses import replace
 from statistics import median, quantiles
 
 import numpy as np
@@ -26,6 +27,7 @@ COLOURS = [(0.9, 0.3, 0.2), (0.2, 0.5, 0.9), (0.95, 0.8, 0.2), (0.3, 0.8, 0.4), 
 class SampleRun(Run):
     """A model of six layers whose sprites are drawn by hand, and whose scenes are made up."""
 
+    @torch.no_grad()
     def decompose(self, images: np.ndarray, **settings: int) -> Scene:
         """Encode images as any run does, then scatter the same objects over them each time."""
         scene = super().decompose(images, **settings)
@@ -38,7 +40,10 @@ class SampleRun(Run):
                 shift=tuple(random.uniform(-0.1, 0.6, 2).tolist()),
                 angle=float(random.uniform(-90, 90)),
             )
-        return scene
+        # From here on that is what was found.
+        selection = replace(scene.decomposition.selection, sprites=scene.sprite_index)
+        found = self.model.render(scene.parameters, scene.occlusion, selection)
+        return Scene.of(self.model, found)
 
 
 def sample_run() -> SampleRun:

@@ -1,45 +1,58 @@
 """The scene editor: an image's objects under sliders, after Fig. 4 of the paper.
 
-The scene itself is an `EditedScene`; here are its controls. Each picture is an image widget of its
-own that gets the bytes of a PNG of the image's true size, and the browser enlarges it.
+Here are the controls of a `Scene`. Each picture is an image widget of its own that gets the bytes
+of a PNG of the image's true size, and the browser enlarges it.
 """
 
 import asyncio
 import html
 import time
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import ipywidgets as widgets
 import numpy as np
+import torch
+from jaxtyping import UInt8
 from torch import Tensor
 
-from dtis_core.display.editor_values import values_of, with_value
+from dtis_core.display.editor_controls import edited, make_controls, menu, shown
 from dtis_core.display.editor_view import (
     COPY,
     NAMES,
     STYLE,
     gallery,
-    make_controls,
     picture_of,
     row,
     with_points,
 )
 from dtis_core.display.figures import over_checkerboard
-from dtis_core.display.widgets import captioned, is_live, png_bytes
+from dtis_core.display.widgets import Picture, captioned, is_live, png_bytes
 from dtis_core.errors import DtisError
-from dtis_core.files import replacing, write_text
-from dtis_core.pictures import to_bytes, to_pictures
+from dtis_core.files import replacing
+from dtis_core.pictures import to_bytes, to_pictures, to_pixels
 from dtis_core.scenes.change import abilities
-from dtis_core.scenes.edited_scene import EditedScene, History, Picture
+from dtis_core.scenes.history import History
 from dtis_core.scenes.run import Run
 from dtis_core.scenes.scene import Scene
-from dtis_core.scenes.scene_json import from_json, image_fingerprint, to_json
+from dtis_core.scenes.scene_json import load_scene, save_scene
 
 PAUSE = 1.0  # seconds; later ticks of the same slider are another step to undo
 LULL = 0.15  # seconds without a tick, after which all that is beside the picture follows it
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread: for images this small, waking others takes longer than it saves."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class SceneEditor(widgets.VBox):
@@ -47,22 +60,20 @@ class SceneEditor(widgets.VBox):
 
     Images, uint8 (B, H, W, 3) or float (B, 3, H, W) in [0, 1], are decomposed once, here. Controls
     of what the model cannot change are left out. Every image has its own edits, in `histories`;
-    `present` is the shown one's `EditedScene` and `scene` what `Scene.edit` makes of it. Files are
-    written into the kernel's folder. `side` is the width of the picture in CSS pixels.
+    `unedited` are their scenes as found. Files are written into the kernel's folder. `side` is the
+    width of the picture in CSS pixels.
     """
 
     def __init__(self, run: Run, images: np.ndarray | Tensor, side: int = 360):
         self.inputs = to_bytes(to_pictures(images))
-        self.unedited = [
-            EditedScene.of(run.decompose(images[i : i + 1]), image_fingerprint(self.inputs[i]))
-            for i in range(len(images))
-        ]
+        self.unedited = [run.decompose(images[i : i + 1]) for i in range(len(images))]
         self.histories = [History((scene,)) for scene in self.unedited]
-        self.able = abilities(run.model)
         self.held = False  # while controls follow the scene instead of leading it
         self.burst, self.last_tick = 0, 0.0
         self.live, self.later = is_live(), None
-        self.controls = make_controls(self.able, len(self.inputs), run.config.model.sprites)
+        self.controls = make_controls(
+            abilities(run.model), len(self.inputs), run.config.model.sprites
+        )
         self.buttons = {
             "Undo": (self.undo, "undo", "Take back the last edit of this image"),
             "Reset": (self.reset, "refresh", "Take back all edits of this image"),
@@ -105,22 +116,21 @@ class SceneEditor(widgets.VBox):
         for name, control in self.controls.items():
             control.observe(partial(self._tick, name), "value")
 
-    # What is there to see
-
     def _make_button(
         self, name: str, action: Callable[[], str | None], icon: str, tooltip: str
     ) -> widgets.Button:
-        def click(_: widgets.Button) -> None:
-            try:
-                self._say(action() or "")
-            except Exception as error:  # any: a handler's error would vanish into a log
-                self._say(f"{type(error).__name__}: {error}", error=True)
-
         button = widgets.Button(
             description=name, icon=icon, tooltip=tooltip, layout={"width": "8.4em"}
         )
-        button.on_click(click)
+        button.on_click(lambda _: self._do(action))
         return button
+
+    def _do(self, action: Callable[[], str | None]) -> None:
+        """Act, and show what the action returns or why it failed."""
+        try:
+            self._say(action() or "")
+        except Exception as error:  # any: a handler's error would vanish into a log
+            self._say(f"{type(error).__name__}: {error}", error=True)
 
     # What the user has chosen
 
@@ -141,23 +151,23 @@ class SceneEditor(widgets.VBox):
 
     @property
     def point(self) -> int:
-        """The control point that is shifted, from 1; 0 in a model without splines."""
+        """The control point that they bend, from 1; 0 in a model without."""
         return self.controls["point"].value if "point" in self.controls else 0
 
     @property
-    def present(self) -> EditedScene:
-        """The shown image's edited scene."""
-        return self.histories[self.image].present
-
-    @property
     def scene(self) -> Scene:
-        """The shown image's scene, edited by `Scene`'s own methods."""
-        return self.present.scene()
+        """The shown image's scene, edited."""
+        return self.histories[self.image].present
 
     @property
     def python(self) -> str:
         """The Python that makes the scene."""
-        return self.present.python(self.image)
+        return self.scene.python(self.image)
+
+    @property
+    def picture(self) -> Picture:
+        """The edited picture, of the image's true size."""
+        return to_pixels(self.scene.reconstruction[0])
 
     # Edits
 
@@ -183,41 +193,33 @@ class SceneEditor(widgets.VBox):
 
     def duplicate(self) -> None:
         """Add a copy of the object and go on with that."""
-        self._change(self.present.duplicate(self.number))
-        self.controls["object"].value = len(self.present.objects)
+        self._change(self.scene.duplicate(self.number))
+        self.controls["object"].value = len(self.scene.objects)
 
     def remove(self) -> None:
         """Remove the object; its sprite slider brings it back."""
-        self._change(self.present.remove(self.number))
+        self._change(self.scene.edit(self.number, sprite=0))
 
     def save(self) -> str:
         """Save the edits of the shown image as JSON."""
         path = self._path(".json")
-        write_text(path, to_json(self.present))
+        save_scene(path, self.scene, self.inputs[self.image])
         return f"saved {path}"
 
     def load(self) -> str:
         """Load edits from JSON, and show the image that they belong to. Raises DtisError."""
         path = self._path(".json")
-        try:
-            text = path.read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            raise DtisError(f"{path}: cannot be read ({error})") from error
-        try:
-            state = from_json(text, self.unedited)
-        except DtisError as error:
-            raise DtisError(f"{path}: {error}") from error
+        image, scene = load_scene(path, self.unedited, self.inputs)
         if "image" in self.controls:
-            sources = [scene.source for scene in self.unedited]
-            self.controls["image"].value = sources.index(state.source)
-        self._change(state)
+            self.controls["image"].value = image
+        self._change(scene)
         return f"loaded {path}"
 
     def export(self) -> str:
         """Write the edited picture as PNG, of the image's true size."""
         path = self._path(".png")
         with replacing(path) as temporary:
-            temporary.write_bytes(png_bytes(self.present.render()))
+            temporary.write_bytes(png_bytes(self.picture))
         return f"wrote {path}"
 
     def _path(self, suffix: str) -> Path:
@@ -227,11 +229,11 @@ class SceneEditor(widgets.VBox):
             raise DtisError("file: empty; give a name such as scene")
         return Path(name + suffix)
 
-    def _change(self, state: EditedScene, step: object = None) -> None:
-        history = self.histories[self.image]
-        self.histories[self.image] = history.changed(state, step)
+    def _change(self, scene: Scene) -> None:
+        self.histories[self.image] = self.histories[self.image].changed(scene, None)
         self._show()
 
+    @one_thread()
     def _tick(self, name: str, change: dict) -> None:
         """Follow one control, which a front end may set many times a second."""
         if self.held:
@@ -243,59 +245,49 @@ class SceneEditor(widgets.VBox):
         now = time.monotonic()
         self.burst += now - self.last_tick > PAUSE
         self.last_tick = now
-        try:
-            value = change["new"]
-            # A front end's steps add up to values such as 0.29000000000000004.
-            value = round(value, 6) if isinstance(value, float) else value
-            state = with_value(self.present, self.number, name, value, self.point)
-            step = (self.number, name, self.burst)
-            self.histories[self.image] = self.histories[self.image].changed(state, step)
-            # Another sprite may be none, or have a colour of its own.
-            (self._show if name == "sprite" else self._draw)()
-            self._say("")
-        except Exception as error:  # any: a handler's error would vanish into a log
-            self._say(f"{type(error).__name__}: {error}", error=True)
+        value = change["new"]
+        # A front end's steps add up to values such as 0.29000000000000004.
+        value = round(value, 6) if isinstance(value, float) else value
+        self._do(partial(self._set, name, value))
+
+    def _set(self, name: str, value: object) -> None:
+        """Change the scene as one control has it."""
+        scene, step = self.scene, (self.number, name, self.burst)
+        scene = edited(scene, self.number, self.point, name, value)
+        self.histories[self.image] = self.histories[self.image].changed(scene, step)
+        # Another sprite may be none, or have a colour of its own.
+        (self._show if name == "sprite" else self._draw)()
 
     # Showing
 
     def _show(self) -> None:
         """Set all controls and pictures as the present scene has them."""
-        scene = self.present
+        scene, objects = self.scene, self.controls["object"]
         self.held = True
         try:
-            self._choose_among(scene)
+            options = menu(scene)
+            if tuple(options) != tuple(objects.options):
+                number = min(objects.value, len(options))  # the chosen one, if it is still there
+                objects.options, objects.value = options, number
             self.controls["depth"].max = max(1, len(scene.objects) - 1)
-            shown = values_of(scene, self.number, self.point, "colour" in self.able)
-            for name in shown.keys() & self.controls.keys():
-                self.controls[name].value = shown[name]
+            values = shown(scene, self.number, self.point)
+            for name in values.keys() & self.controls.keys():
+                self.controls[name].value = values[name]
         finally:
             self.held = False
         several = len(scene.objects) > 1
         self.controls["depth"].layout.display = None if several else "none"
-        found = self.unedited[self.image].render()
+        found = self.unedited[self.image].reconstruction[0]
         self.pictures["image"].value = png_bytes(self.inputs[self.image])
-        self.pictures["reconstruction"].value = png_bytes(found)
+        self.pictures["reconstruction"].value = png_bytes(to_pixels(found))
         self._draw()
-
-    def _choose_among(self, scene: EditedScene) -> None:
-        """List the scene's objects in the menu, the chosen one kept if it is still there."""
-        layers, options = scene.renderer.layers, []
-        for number, edited in enumerate(scene.objects, 1):
-            name = f"{number}, copy of {edited.layer}" if number > layers else str(number)
-            gone = scene.change(number).sprite == 0
-            options.append((f"{name} (removed)" if gone else name, number))
-        menu = self.controls["object"]
-        if tuple(options) != tuple(menu.options):
-            chosen = min(menu.value, len(options))
-            menu.options = options
-            menu.value = chosen
 
     def _draw(self) -> None:
         """Draw the scene, and in a lull all else that an edit changes.
 
         Each message to a browser takes it some milliseconds, which a drag has for one picture only.
         """
-        self.pictures["edited"].value = png_bytes(self.present.render(), level=1)
+        self.pictures["edited"].value = png_bytes(self.picture, level=1)
         if self.later:
             self.later.cancel()
         try:
@@ -306,13 +298,19 @@ class SceneEditor(widgets.VBox):
 
     def _follow(self) -> None:
         """Show the object by itself, the Python and whether there is anything to undo."""
-        scene = self.present
-        alone = scene.render_object(self.number)
-        if self.point:
-            alone = with_points(alone, scene.change(self.number).bend, self.point)
+        alone = self._alone
+        if "point" in self.controls:
+            bend = self.scene.objects[self.number - 1].change.bend
+            alone = with_points(alone, bend, self.point)
         self.pictures["object"].value = png_bytes(alone, level=1)
         self.code.value = self.python
         self.buttons["Undo"].disabled = len(self.histories[self.image].states) == 1
+
+    @property
+    def _alone(self) -> UInt8[np.ndarray, "height width 4"]:
+        """The chosen object by itself, colours and transparency."""
+        parts = self.scene.objects[self.number - 1].parts
+        return to_pixels(torch.cat([parts.colours, parts.alphas], dim=2)[0, 0])
 
     def _say(self, text: str, error: bool = False) -> None:
         role, colour = ("alert", "--jp-error-color1, #a00000") if error else ("status", "inherit")
@@ -324,10 +322,10 @@ class SceneEditor(widgets.VBox):
         """Return one picture for where there are no widgets: image, reconstruction, edited."""
         pictures = {
             "image": self.inputs[self.image],
-            "reconstruction": self.unedited[self.image].render(),
-            "edited": self.present.render(),
+            "reconstruction": to_pixels(self.unedited[self.image].reconstruction[0]),
+            "edited": self.picture,
         }
-        alone = self.present.render_object(self.number).transpose(2, 0, 1) / np.float32(255)
+        alone = self._alone.transpose(2, 0, 1) / np.float32(255)
         pictures[f"object {self.number}"] = to_bytes(over_checkerboard(alone))
         return captioned(pictures, zoom=max(1, 160 // self.inputs.shape[1]))
 

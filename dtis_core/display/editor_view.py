@@ -1,4 +1,4 @@
-"""What the scene editor is made of: its controls, its style, pictures of sprites and of points."""
+"""What the scene editor looks like: its style, its rows, pictures of sprites and of points."""
 
 import io
 from base64 import b64encode
@@ -13,14 +13,6 @@ from dtis_core.model.transformations import ThinPlateSpline
 from dtis_core.pictures import to_bytes
 
 PER_SIDE = ThinPlateSpline.per_side
-SLIDERS = {  # name: the ability it needs; low, high, start, step; tooltip
-    "right": ("shift", (-0.6, 0.6, 0.0, 0.01), "Shift to the right, in image widths"),
-    "down": ("shift", (-0.6, 0.6, 0.0, 0.01), "Shift down, in image heights"),
-    "scale": ("scale", (0.5, 2.0, 1.0, 0.01), "Size, as a multiple of the size found"),
-    "angle": ("angle", (-180.0, 180.0, 0.0, 1.0), "Turn, in degrees clockwise"),
-    "point right": ("bend", (-0.3, 0.3, 0.0, 0.01), "Shift of the point, in image widths"),
-    "point down": ("bend", (-0.3, 0.3, 0.0, 0.01), "Shift of the point, in image heights"),
-}
 STYLE = """<style>
 .dtis-editor { color: var(--jp-ui-font-color1, inherit); }
 .dtis-editor .widget-image, .dtis-editor figure img {
@@ -47,37 +39,6 @@ name();">"""
 COPY = """<button type="button" class="jupyter-button widget-button lm-Widget" style="width: 9em"
 title="Copy the Python above to the clipboard" onclick="navigator.clipboard.writeText(
 this.closest('.dtis-editor').querySelector('textarea').value)">Copy Python</button>"""
-
-
-def make_controls(
-    able: frozenset[str], images: int, sprites: int
-) -> dict[str, widgets.ValueWidget]:
-    """Return the controls that make sense for a model and a number of images, by name."""
-    controls: dict[str, widgets.ValueWidget] = {}
-    if images > 1:
-        controls["image"] = widgets.IntSlider(0, 0, images - 1, tooltip="Which of the images")
-    controls["object"] = widgets.Dropdown(
-        options=[("1", 1)], tooltip="Which object the controls below change"
-    )
-    controls["sprite"] = widgets.IntSlider(0, 0, sprites, tooltip="Its sprite; 0 removes it")
-    if "colour" in able:
-        controls["colour"] = widgets.ColorPicker(tooltip="What its sprite is multiplied by")
-    controls["depth"] = widgets.IntSlider(0, 0, 1, tooltip="How many objects lie behind it")
-    for name, (ability, (low, high, start, step), tooltip) in SLIDERS.items():
-        if name == "point right" and ability in able:
-            places = [divmod(point, PER_SIDE) for point in range(PER_SIDE**2)]
-            controls["point"] = widgets.Dropdown(
-                options=[(f"row {y + 1}, column {x + 1}", PER_SIDE * y + x + 1) for y, x in places],
-                value=6,
-                tooltip="Which control point of its spline",
-            )
-        if ability in able:
-            controls[name] = widgets.FloatSlider(start, min=low, max=high, step=step)
-            controls[name].tooltip = tooltip
-            controls[name].readout_format = ".0f" if step == 1 else ".2f"
-    for name, control in controls.items():
-        control.description = name
-    return controls
 
 
 def picture_of(width: int) -> widgets.Image:

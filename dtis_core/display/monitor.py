@@ -107,7 +107,7 @@ class TrainingMonitor:
         """Draw the loss, how the first training images decompose, and all sprites."""
         images = trainer.images[: self.examples]
         model = trainer.model_for_use().eval()
-        scene = Scene(model, model(to_tensor(images)))
+        scene = Scene.of(model, model(to_tensor(images)))
         curve = show_curves(
             {"": (self.steps[-len(losses) :], losses)}, "training step", "loss, Eq. (5)", log=True
         )

@@ -156,4 +156,4 @@ class Run:
             self.config.override([f"search.views={views}"])  # checks it
         model = self.model.eval()
         parts = [best_of_views(model, x, steps, polish, views) for x in batch.split(BATCH)]
-        return Scene(model, combined(torch.cat, parts))
+        return Scene.of(model, combined(torch.cat, parts))

@@ -3,16 +3,21 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from numbers import Integral
+from pathlib import Path
 
 import numpy as np
+from jaxtyping import UInt8
 
 from dtis_core.errors import DtisError, suggest
-from dtis_core.scenes.change import Change, check_values
-from dtis_core.scenes.edited_scene import MOST, EditedObject, EditedScene
-from dtis_core.scenes.scene import Scene, check_order
+from dtis_core.files import write_text
+from dtis_core.scenes.change import Change, check_number
+from dtis_core.scenes.scene import MOST, Scene
 
 FORMAT = "dtis scene 1"
+
+Image = UInt8[np.ndarray, "height width channels"]
+Images = UInt8[np.ndarray, "images height width channels"]
 
 
 def model_fingerprint(scene: Scene) -> str:
@@ -21,82 +26,95 @@ def model_fingerprint(scene: Scene) -> str:
     return hashlib.sha256(canvases.numpy().tobytes()).hexdigest()[:16]
 
 
-def image_fingerprint(image: np.ndarray) -> str:
-    """Return what tells one uint8 image from another."""
+def image_fingerprint(image: Image) -> str:
+    """Return what tells one image from another."""
     shape = str(image.shape).encode()
     return hashlib.sha256(shape + np.ascontiguousarray(image).tobytes()).hexdigest()[:16]
 
 
-def to_json(scene: EditedScene) -> str:
-    """Return the edits as JSON, as few fields as tell them."""
+def save_scene(path: Path, scene: Scene, image: Image) -> None:
+    """Write the scene of one image as JSON. Raises DtisError where it cannot be written."""
+    write_text(path, to_json(scene, image))
+
+
+def load_scene(path: Path, found: Sequence[Scene], images: Images) -> tuple[int, Scene]:
+    """Read what `save_scene` wrote, as `from_json`. Raises DtisError that names the file."""
+    try:
+        return from_json(path.read_text(), found, images)
+    except (OSError, UnicodeDecodeError) as error:
+        raise DtisError(f"{path}: cannot be read ({error})") from error
+    except DtisError as error:
+        raise DtisError(f"{path}: {error}") from error
+
+
+def to_json(scene: Scene, image: Image) -> str:
+    """Return the edits of the scene of one image as JSON, as few fields as tell them."""
     whole = {
         "format": FORMAT,
-        "model": model_fingerprint(scene.renderer.scene),
-        "image": scene.source,
+        "model": model_fingerprint(scene),
+        "image": image_fingerprint(image),
         "objects": [{"layer": edited.layer, **edited.change.used} for edited in scene.objects],
         "order": scene.order,
     }
     return json.dumps(whole, indent=1) + "\n"
 
 
-def from_json(text: str, unedited: Sequence[EditedScene]) -> EditedScene:
-    """Return the edited scene that `to_json` wrote, of one of some unedited scenes.
+def from_json(text: str, found: Sequence[Scene], images: Images) -> tuple[int, Scene]:
+    """Return which of some images `to_json` wrote of, from 0, and its scene.
 
-    Raises DtisError that names the first field that is not as it must be.
+    `found` are the images' scenes without edits. Raises DtisError that names the first field that
+    is not as it must be.
     """
+    try:
+        return _read(text, found, images)
+    except RecursionError as error:
+        raise DtisError(f"scene: nested too deeply ({error}); save it again") from error
+
+
+def _read(text: str, found: Sequence[Scene], images: Images) -> tuple[int, Scene]:
     try:
         whole = json.loads(text)
     except ValueError as error:
         raise DtisError(f"not JSON ({error}); save the scene again") from error
     _check_fields("scene", whole, {"format", "model", "image", "objects", "order"})
     if whole["format"] != FORMAT:
-        raise DtisError(f"format: expected '{FORMAT}', found {whole['format']!r}")
-    model = model_fingerprint(unedited[0].renderer.scene)
+        raise DtisError(f"format: expected '{FORMAT}', found {whole['format']!r:.80}")
+    model = model_fingerprint(found[0])
     if whole["model"] != model:
         raise DtisError(f"model: the scene was saved with another model than {model}")
-    start = next((scene for scene in unedited if scene.source == whole["image"]), None)
-    if start is None:
-        raise DtisError(f"image: none of these images is the scene's, {whole['image']!r}")
-    objects, layers = whole["objects"], start.renderer.layers
+    sources = [image_fingerprint(image) for image in images]
+    if whole["image"] not in sources:
+        raise DtisError(f"image: none of these images is the scene's, {whole['image']!r:.80}")
+    index = sources.index(whole["image"])
+    return index, _edited(found[index], whole["objects"], whole["order"])
+
+
+def _edited(scene: Scene, objects: object, order: object) -> Scene:
+    """Return a scene with all its objects' changes, copies and order."""
+    layers = len(scene.objects)
     if not isinstance(objects, list) or not layers <= len(objects) <= MOST:
         raise DtisError(f"objects: expected a list of {layers} to {MOST}, found {objects!r:.80}")
-    edited = tuple(_object_from(start, n, values) for n, values in enumerate(objects, 1))
-    order = whole["order"]
-    if order is not None:
-        check_order(order, len(edited))
-        order = tuple(order)
-    return replace(start, objects=edited, order=order)
+    for number, values in enumerate(objects, 1):
+        where = f"objects[{number - 1}]"
+        _check_fields(where, values, {"layer"}, others=True)
+        layer, change = values["layer"], {k: v for k, v in values.items() if k != "layer"}
+        if number <= layers:
+            check_number(f"{where}.layer", layer, number, number, Integral)
+        else:
+            check_number(f"{where}.layer", layer, 1, layers, Integral)
+            scene = scene.duplicate(layer)
+        try:
+            scene = scene.changed(number, Change.of(scene.model, change))
+        except DtisError as error:
+            raise DtisError(f"{where}.{error}") from error
+    return scene if order is None else scene.arrange(order)
 
 
-def _object_from(start: EditedScene, number: int, values: object) -> EditedObject:
-    """Read and check one object; its errors begin with its place."""
-    where = f"objects[{number - 1}]"
-    layers = start.renderer.layers
-    _check_fields(where, values, {"layer"}, {field.name for field in fields(Change)})
-    layer = values["layer"]
-    if type(layer) is not int or not 1 <= layer <= layers or (number <= layers and layer != number):
-        allowed = str(number) if number <= layers else f"in 1..{layers}"
-        raise DtisError(f"{where}.layer: must be {allowed}, found {layer!r}")
-    change = {name: _hashable(value) for name, value in values.items() if name != "layer"}
-    try:
-        check_values(start.renderer.model, change)
-    except DtisError as error:
-        raise DtisError(f"{where}.{error}") from error
-    return EditedObject(layer, Change(**change))
-
-
-def _hashable(value: object) -> object:
-    """Return JSON's lists, at any depth, as tuples."""
-    return tuple(map(_hashable, value)) if isinstance(value, list) else value
-
-
-def _check_fields(
-    where: str, values: object, needed: set[str], allowed: set[str] = frozenset()
-) -> None:
-    """Raise DtisError unless `values` is an object with all needed and no unknown fields."""
+def _check_fields(where: str, values: object, needed: set[str], others: bool = False) -> None:
+    """Raise DtisError unless `values` is an object with all needed fields, and perhaps others."""
     if not isinstance(values, dict):
         raise DtisError(f"{where}: expected an object of fields, found {values!r:.80}")
     for name in sorted(needed - values.keys()):
         raise DtisError(f"{where}: lacks the field '{name}'")
-    for name in sorted(values.keys() - needed - allowed):
-        raise DtisError(f"{where}: unknown field '{name}'{suggest(name, needed | allowed)}")
+    for name in () if others else sorted(values.keys() - needed):
+        raise DtisError(f"{where}: unknown field {name!r:.80}{suggest(name, needed)}")

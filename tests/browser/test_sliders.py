@@ -2,7 +2,7 @@
 and by the mouse.
 
 `make test-browser` runs this; `DTIS_CHROMIUM` names another browser than the path's `chromium`.
-Pictures are compared with what `EditedScene` draws here. Timings are written to `RECORD`; on
+Pictures are compared with what `Scene` draws here. Timings are written to `RECORD`; on
 machines that others share only a loose bound on them is a test. The README's are those of
 slider_times.json beside this file, a copy from an idle machine.
 """
@@ -28,8 +28,8 @@ from nbformat.v4 import new_code_cell, new_notebook
 from PIL import Image
 
 from dtis_core.bench.sliders import sample_images, sample_run
+from dtis_core.pictures import to_pixels
 from dtis_core.runs.run_folder import commit
-from dtis_core.scenes.edited_scene import EditedScene
 
 pytestmark = pytest.mark.browser
 
@@ -163,7 +163,7 @@ def page(lab):
 @pytest.fixture(scope="module")
 def unedited():
     """What the notebook's editor starts with."""
-    return EditedScene.of(sample_run().decompose(sample_images(2)[:1]))
+    return sample_run().decompose(sample_images(2)[:1])
 
 
 @pytest.fixture
@@ -204,9 +204,13 @@ def picture(editor, name="edited picture"):
     return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
 
 
+def drawn(scene):
+    return to_pixels(scene.reconstruction[0]).astype(int)
+
+
 def assert_shows(editor, scene):
     """Wait until the browser shows a scene, but for a rounding."""
-    wanted, end = scene.render().astype(int), time.monotonic() + 60
+    wanted, end = drawn(scene), time.monotonic() + 60
     while np.abs(picture(editor) - wanted).max() > 1:
         if time.monotonic() > end:
             np.testing.assert_allclose(picture(editor), wanted, atol=1)
@@ -226,9 +230,9 @@ def test_the_picture_follows_each_slider(editor, unedited):
     press(editor, "scale", "End")
     assert_shows(editor, moved.edit(1, scale=2.0))
     set_slider(editor, "depth", 0)
-    assert_shows(editor, moved.edit(1, scale=2.0).move_to(1, 0))
+    assert_shows(editor, moved.edit(1, scale=2.0, depth=0))
     set_slider(editor, "sprite", 6)
-    assert_shows(editor, moved.edit(1, scale=2.0, sprite=6).move_to(1, 0))
+    assert_shows(editor, moved.edit(1, scale=2.0, sprite=6, depth=0))
 
 
 def test_the_picture_follows_a_drag(page, editor, unedited):
@@ -258,7 +262,7 @@ def test_objects_are_chosen_coloured_copied_and_removed(editor, unedited):
     assert_shows(editor, copied)
     editor.locator("select").select_option("1")
     editor.get_by_role("button", name="Remove").click()
-    assert_shows(editor, copied.remove(1))
+    assert_shows(editor, copied.edit(1, sprite=0))
     editor.get_by_role("button", name="Undo").click()
     assert_shows(editor, copied)
 
@@ -272,12 +276,12 @@ def test_scenes_are_saved_loaded_exported_and_said_as_python(lab, page, editor, 
     editor.get_by_role("button", name="Export").click()
     editor.get_by_text("wrote scene.png").wait_for()
     exported = np.asarray(Image.open(lab[1] / "scene.png")).astype(int)
-    np.testing.assert_allclose(exported, moved.render(), atol=1)
+    np.testing.assert_allclose(exported, drawn(moved), atol=1)
     editor.get_by_role("button", name="Copy Python").click()
     names = {"run": sample_run(), "images": sample_images(2)}
     exec(page.evaluate("navigator.clipboard.readText()"), names)
     made = names["picture"].permute(1, 2, 0).numpy() * 255
-    np.testing.assert_allclose(made, moved.render(), atol=1)
+    np.testing.assert_allclose(made, drawn(moved), atol=1)
     editor.get_by_role("button", name="Reset").click()
     assert_shows(editor, unedited)
     editor.get_by_role("button", name="Load").click()

@@ -57,7 +57,7 @@ def test_what_an_editor_displays_holds_its_pictures_and_its_python(editor):
     bundle = editor._repr_mimebundle_()
     assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"] == editor.model_id
     panel = decoded(base64.b64decode(bundle["image/png"]))
-    zoomed = editor.present.render().repeat(4, axis=0).repeat(4, axis=1)
+    zoomed = editor.picture.repeat(4, axis=0).repeat(4, axis=1)
     assert (panel[20:, :140] == IMAGES[0].repeat(4, axis=0).repeat(4, axis=1)).all()
     assert (panel[20:, 296:436] == zoomed).all()
     assert bundle["text/plain"] == editor.code.value
@@ -66,7 +66,7 @@ def test_what_an_editor_displays_holds_its_pictures_and_its_python(editor):
 def test_editor_starts_with_the_scene_as_found(editor):
     for image in (0, 1):
         editor.controls["image"].value = image
-        found = editor.unedited[image].renderer.scene
+        found = editor.unedited[image]
         assert editor.values["sprite"] == found.sprite_index[0, 0]
         assert torch.equal(editor.scene.reconstruction, found.reconstruction)
         for name in ("edited", "reconstruction"):
@@ -80,8 +80,7 @@ def test_editor_applies_the_edits_of_all_layers(editor):
     editor.set(sprite=3, colour="#ff0000", right=0.2, scale=1.5)
     editor.set(object=2, sprite=0)
     editor.set(object=3, depth=0, down=-0.1)
-    wanted = editor.unedited[0].renderer.scene
-    wanted = wanted.edit(1, sprite=3, colour=(1.0, 0, 0), shift=(0.2, 0), scale=1.5)
+    wanted = editor.unedited[0].edit(1, sprite=3, colour=(1.0, 0, 0), shift=(0.2, 0), scale=1.5)
     wanted = wanted.edit(2, sprite=0).edit(3, shift=(0.0, -0.1), to_back=True)
     assert editor.message.value == ""
     assert torch.equal(editor.scene.reconstruction, wanted.reconstruction)
@@ -115,7 +114,7 @@ def test_undo_takes_back_a_drag_a_copy_and_a_reset(editor, monkeypatch):
     editor.buttons["Reset"].click()
     assert editor.values["object"] == 3
     editor.buttons["Undo"].click()
-    assert len(editor.present.objects) == 4
+    assert len(editor.scene.objects) == 4
     editor.controls["object"].value = 1
     seen = []
     while not editor.buttons["Undo"].disabled:
@@ -131,19 +130,36 @@ def test_a_removed_object_says_so_and_comes_back(editor):
     assert editor.controls["object"].options[0] == ("1 (removed)", 1)
     assert not decoded(editor.pictures["object"].value)[..., 3].any()
     editor.set(sprite=found)
-    assert editor.present == editor.unedited[0]
+    assert editor.scene == editor.unedited[0]
     assert editor.controls["object"].options[0] == ("1", 1)
 
 
 def test_editor_never_encodes_again(editor):
     calls = []
-    model = editor.unedited[0].renderer.model
+    model = editor.unedited[0].model
     model.predictor.register_forward_hook(lambda *_: calls.append(1))
     for name, value in {"right": 0.1, "sprite": 2, "depth": 2, "image": 1}.items():
         editor.controls[name].value = value
     for name in ("Duplicate", "Remove", "Undo", "Reset"):
         editor.buttons[name].click()
     assert not calls
+
+
+def test_a_tick_takes_one_thread_and_gives_the_others_back(editor, monkeypatch):
+    used, threads = [], torch.get_num_threads()
+    reconstruction = type(editor.scene).reconstruction.fget
+
+    def counted(scene):
+        used.append(torch.get_num_threads())
+        return reconstruction(scene)
+
+    monkeypatch.setattr(type(editor.scene), "reconstruction", property(counted))
+    torch.set_num_threads(2)
+    try:
+        editor.controls["right"].value = 0.2
+        assert used == [1] and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
 
 
 def controls_of(layer, sprite="[]", *settings, images=IMAGES[:1]):
@@ -185,7 +201,7 @@ def test_control_points_are_bent_and_shown():
     editor = SceneEditor(a_run("[tint, tps]", *alone), IMAGES[:1])
     before = decoded(editor.pictures["object"].value)
     editor.set(point=1, point_right=0.1, point_down=0.2)
-    assert editor.present.change(1).bend == ((1, 0.1, 0.2),)
+    assert editor.scene.objects[0].change.bend == ((1, 0.1, 0.2),)
     assert editor.message.value == ""
     after = decoded(editor.pictures["object"].value)
     chosen = [round(255 * gain) for gain in to_rgb("#D55E00")]
@@ -194,23 +210,23 @@ def test_control_points_are_bent_and_shown():
     editor.set(point=16, point_right=-0.1)
     assert editor.values["point down"] == 0
     editor.set(point=1, point_right=0.0, point_down=0.0)
-    assert editor.present.change(1).bend == ((16, -0.1, 0.0),)
+    assert editor.scene.objects[0].change.bend == ((16, -0.1, 0.0),)
 
 
 def test_scenes_are_saved_loaded_and_exported(editor, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     editor.set(image=1, right=0.123456, scale=1.5)
     editor.buttons["Duplicate"].click()
-    state = editor.present
+    state, drawn = editor.scene, editor.picture
     editor.file.value = "mine.json"
     for button in ("Save", "Export"):
         editor.buttons[button].click()
         assert "mine" in editor.message.value and 'role="status"' in editor.message.value
-    assert np.array_equal(decoded((tmp_path / "mine.png").read_bytes()), state.render())
+    assert np.array_equal(decoded((tmp_path / "mine.png").read_bytes()), drawn)
     editor.buttons["Reset"].click()
     editor.set(image=0)
     editor.buttons["Load"].click()
-    assert editor.image == 1 and editor.present == state
+    assert editor.image == 1 and editor.scene == state
     editor.set(object=4)
     assert editor.values["right"] == 0.123456
 
@@ -222,11 +238,11 @@ def test_a_file_that_cannot_be_loaded_is_named(editor, tmp_path, monkeypatch):
         editor.file.value = name
         editor.buttons["Load"].click()
         assert message in editor.message.value and 'role="alert"' in editor.message.value
-        assert editor.present == editor.unedited[0]
+        assert editor.scene == editor.unedited[0]
 
 
 def test_an_error_of_a_tick_is_shown(editor, monkeypatch):
-    monkeypatch.setattr(type(editor.present), "render", lambda self: 1 / 0)
+    monkeypatch.setattr(type(editor.scene), "reconstruction", property(lambda self: 1 / 0))
     editor.controls["right"].value = 0.2
     assert "ZeroDivisionError" in editor.message.value
 

@@ -3,9 +3,6 @@
 import pytest
 from kinds import IMAGES, KINDS, a_run
 
-from dtis_core.scenes.edited_scene import EditedScene
-from dtis_core.scenes.scene_json import image_fingerprint
-
 
 @pytest.fixture(scope="module", params=KINDS)
 def kind(request):
@@ -19,4 +16,4 @@ def run(kind):
 
 @pytest.fixture
 def unedited(run):
-    return EditedScene.of(run.decompose(IMAGES[:1]), image_fingerprint(IMAGES[0]))
+    return run.decompose(IMAGES[:1])

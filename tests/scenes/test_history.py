@@ -2,7 +2,7 @@
 
 from kinds import only
 
-from dtis_core.scenes.edited_scene import History
+from dtis_core.scenes.history import History
 
 
 @only("tetrominoes")
@@ -11,7 +11,7 @@ def test_a_drag_undoes_at_once_and_a_reset_can_be_undone(unedited):
     for tick in range(1, 4):
         history = history.changed(unedited.edit(1, shift=(tick / 10, 0.0)), ("right", 0))
     dragged = history.present
-    history = history.changed(dragged.remove(2), None)
+    history = history.changed(dragged.edit(2, sprite=0), None)
     assert history.undone().present == dragged
     assert history.undone().undone().present == unedited
     assert history.undone().undone().undone().present == unedited

@@ -1,5 +1,7 @@
 """The facade: decomposing images, reading the scene, editing it."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from small_run import EVERY_FEATURE, random_images, small
@@ -9,6 +11,7 @@ from dtis_core.errors import DtisError
 from dtis_core.model.dti_sprites import DTISprites
 from dtis_core.runs.run_folder import RunFolder
 from dtis_core.scenes import run as run_module
+from dtis_core.scenes.scene import Scene
 from dtis_core.training.session import train
 
 FAST = ["model.layer_transformations=[tint, placement]"]
@@ -211,8 +214,12 @@ def middle(scene):
     before = masks.clone()
     y = torch.arange(24.0) - 11.5
     masks[0, 0] = torch.exp(-(y[:, None] ** 2 + y**2) / 8)
-    scene.parameters.layer[:, 1, -2:] = 0  # the translation
-    yield scene.edit(layer=2, sprite=1)
+    found, prediction = scene.decomposition, scene.parameters
+    prediction.layer[:, 1, -2:] = 0  # the translation
+    sprites = found.selection.sprites.index_fill(1, torch.tensor(1), 1)
+    with torch.no_grad():
+        selection = replace(found.selection, sprites=sprites)
+        yield Scene.of(scene.model, scene.model.render(prediction, found.occlusion, selection))
     masks.copy_(before)
 
 
@@ -266,8 +273,8 @@ def test_an_edit_out_of_range_is_refused(scene, values, message):
 
 def test_a_place_out_of_range_is_refused(scene):
     for values, message in [
-        ({"scale": 0.0}, "scale: must be above 0, found 0.0"),
-        ({"scale": float("nan")}, "scale: must be above 0, found nan"),
+        ({"scale": 0.0}, r"scale: must be in 1e-06\.\.1e\+06, found 0\.0"),
+        ({"scale": float("nan")}, "scale: must be in .*, found nan"),
         ({"shift": (0.1, 0.1, 0.1)}, r"shift: expected \(x, y\), found 3 values"),
     ]:
         with pytest.raises(DtisError, match=message):

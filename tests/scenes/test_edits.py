@@ -1,15 +1,16 @@
-"""Edited scenes as values: what is drawn, and said as Python; no kernel, no widget."""
+"""Edits of scenes: what is drawn, and said as Python; no kernel, no widget."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from kinds import EVERY, IMAGES, KINDS, SIDE, K, L, everything, only
+from kinds import EVERY, IMAGES, KINDS, SIDE, K, L, everything, only, picture
 
 from dtis_core.errors import DtisError
 from dtis_core.scenes.change import Change, abilities, apply_change, check_values
-from dtis_core.scenes.edited_scene import MOST, EditedScene, Renderer
+from dtis_core.scenes.scene import MOST, Scene
 
 # What can be changed
 
@@ -23,14 +24,22 @@ def test_each_model_changes_what_its_transformations_express(kind, run):
 
 def blob_scene(run, x=0.0, y=0.0):
     """A scene whose first object is a wide blob at (x, y), in [-1, 1], of its sprite."""
-    scene = run.decompose(IMAGES[:1])
     h, w = run.config.model.sprite_size
     rows = torch.linspace(-1, 1, h)[:, None] - y
     columns = torch.linspace(-1, 1, w)[None] - x
     run.model.sprites.masks.data[0, 0] = torch.exp(-(rows**2) / 0.02 - columns**2 / 0.06)
-    scene.parameters.layer[:] = 0
-    scene.parameters.sprite[:] = 0
-    return scene.edit(1, sprite=1)
+    prediction = run.decompose(IMAGES[:1]).parameters
+    zeros = {name: torch.zeros_like(getattr(prediction, name)) for name in ("layer", "sprite")}
+    return found(run, **zeros)
+
+
+def found(run, **parameters):
+    """A scene as if found with other parameters, and sprite 1 everywhere."""
+    old = run.decompose(IMAGES[:1]).decomposition
+    selection = replace(old.selection, sprites=torch.ones_like(old.selection.sprites))
+    prediction = replace(old.prediction, **parameters)
+    with torch.no_grad():
+        return Scene.of(run.model, run.model.render(prediction, old.occlusion, selection))
 
 
 def moments(scene):
@@ -94,10 +103,10 @@ def test_a_bent_spline_moves_what_is_seen_at_its_control_point(run):
 @only("clevr")
 def test_a_change_of_perspective_keeps_it(run):
     """Under a projective map the object's own centre stays where it is while it turns and grows."""
-    scene = blob_scene(run)
+    prediction = blob_scene(run).parameters
     at = run.model.sequences[1].slices["projective"]
-    scene.parameters.sprite[..., at][..., [2, 5, 6]] = torch.tensor([0.2, -0.1, 0.3])
-    scene = scene.edit(1)
+    prediction.sprite[..., at][..., [2, 5, 6]] = torch.tensor([0.2, -0.1, 0.3])
+    scene = found(run, layer=prediction.layer, sprite=prediction.sprite)
     x, y, area, _ = moments(scene)
     turned = moments(scene.edit(1, angle=35.0))
     assert turned[:2] == pytest.approx((x, y), abs=0.02)
@@ -111,11 +120,12 @@ def test_a_change_of_perspective_keeps_it(run):
         ({"sprite": True}, "sprite: must be in 0..4, found True"),
         ({"colour": (1.0, 2.0)}, "colour: expected 3 values, found 2 values"),
         ({"colour": "red"}, "colour: expected 3 values, found 'red'"),
-        ({"shift": (0.0, "x")}, "shift: must be finite numbers, found 'x'"),
+        ({"shift": (0.0, "x")}, r"shift: must be in -1e\+06\.\.1e\+06, found 'x'"),
         ({"shift": 0.1}, r"shift: expected \(x, y\), found 0.1"),
-        ({"scale": -1.0}, "scale: must be above 0, found -1.0"),
-        ({"angle": math.inf}, "angle: must be finite numbers, found inf"),
-        ({"bend": ((0, 0.1, 0.1),)}, r"bend: points are 1\.\.16, found 0"),
+        ({"scale": -1.0}, r"scale: must be in 1e-06\.\.1e\+06, found -1\.0"),
+        ({"angle": math.inf}, r"angle: must be in -1e\+06\.\.1e\+06, found inf"),
+        ({"angle": 10**400}, "angle: must be in .*, found 10000"),
+        ({"bend": ((0, 0.1, 0.1),)}, r"bend, point: must be in 1\.\.16, found 0"),
         ({"bend": ((1, 0.1),)}, r"bend: expected \(point, x, y\), found 2 values"),
         ({"bend": (3,)}, r"bend: expected \(point, x, y\), found 3"),
         ({"size": 2}, "size: not a field of an object's change"),
@@ -130,7 +140,7 @@ def test_what_cannot_be_is_named(unedited, values, message):
 @only("multi-dsprites")
 def test_sprites_share_a_change_that_is_theirs(run, unedited):
     """A turn belongs to all sprites that an object may take: another sprite is turned as well."""
-    parameters = unedited.renderer.scene.parameters
+    parameters = unedited.parameters
     _, sprite = apply_change(
         run.model, Change(angle=30.0), parameters.layer[:, 0], parameters.sprite[:, 0]
     )
@@ -143,32 +153,35 @@ def test_sprites_share_a_change_that_is_theirs(run, unedited):
 
 
 def test_without_edits_the_scene_is_as_found(run, unedited):
-    found = run.decompose(IMAGES[:1]).reconstruction[0].permute(1, 2, 0).numpy() * 255
-    assert unedited.render().dtype == np.uint8
-    assert np.abs(unedited.render() - found).max() <= 0.5 + 1e-3
+    found = unedited.decomposition
+    assert torch.equal(unedited.reconstruction, found.reconstruction.clamp(0, 1))
+    assert torch.equal(unedited.parameters.sprite, found.prediction.sprite)
+    assert unedited == run.decompose(IMAGES[:1])
 
 
 def test_the_picture_is_what_the_python_makes(run, unedited):
     edited = everything(unedited)
     names = {"run": run, "images": IMAGES}
     exec(edited.python(image=0), names)
-    made = names["picture"].permute(1, 2, 0).numpy() * 255
-    assert np.abs(edited.render() - made).max() <= 0.5 + 1e-3
-    assert np.abs(made - unedited.render()).max() > 10
-    assert torch.equal(names["picture"], edited.scene().reconstruction[0])
+    assert torch.equal(names["picture"], edited.reconstruction[0])
+    assert names["scene"] == edited
+    assert np.abs(picture(edited).astype(int) - picture(unedited)).max() > 10
 
 
-def test_an_object_by_itself_has_its_colours_and_transparency(unedited):
+def test_an_object_is_drawn_as_it_is_composed(unedited):
     edited = everything(unedited)
-    scene = edited.scene()
-    rgba = torch.cat([scene.layers, scene.alphas], dim=2)[0, -1].clamp(0, 1)
-    drawn = edited.render_object(len(edited.objects))
-    assert np.abs(drawn - rgba.permute(1, 2, 0).numpy() * 255).max() <= 0.5 + 1e-3
+    last = edited.objects[-1].parts
+    assert torch.equal(last.alphas[0, 0], edited.alphas[0, -1])
+    assert torch.equal(last.colours[0, 0], edited.layers[0, -1])
+    drawn = edited.model.chosen_layers(
+        edited.sprite_index, edited.parameters.layer, edited.parameters.sprite
+    )
+    torch.testing.assert_close(edited.alphas, drawn[0], rtol=0, atol=1e-5)
+    torch.testing.assert_close(edited.layers, drawn[1], rtol=0, atol=1e-5)
 
 
 @only("clevr")
 def test_a_tick_renders_one_object_and_never_encodes(run, unedited, monkeypatch):
-    unedited.render()
     rendered = []
     chosen_layers = run.model.chosen_layers
 
@@ -181,13 +194,18 @@ def test_a_tick_renders_one_object_and_never_encodes(run, unedited, monkeypatch)
 
     monkeypatch.setattr(run.model, "chosen_layers", counted)
     monkeypatch.setattr(run.model.predictor, "forward", blind)
-    threads = torch.get_num_threads()
     for tick in range(5):
-        edited = unedited.edit(2, shift=(0.01 * tick, 0.0))
-        edited.render()
-        edited.render_object(2)
+        picture(unedited.changed(2, Change(shift=(0.01 * tick, 0.0))))
     assert rendered == [1] * 4  # the first is the object as it was found
-    assert torch.get_num_threads() == threads
+    moved = unedited.changed(2, Change(shift=(0.1, 0.0)))
+    for same in (
+        moved.edit(2, depth=0),
+        moved.duplicate(2),
+        moved.edit(2),
+        moved.arrange((3, 2, 1)),
+    ):
+        picture(same)
+    assert rendered == [1] * 5
 
 
 # Editing
@@ -195,30 +213,54 @@ def test_a_tick_renders_one_object_and_never_encodes(run, unedited, monkeypatch)
 
 @only("tetrominoes", "clevr")
 def test_edits_leave_the_scene_they_came_from_alone(unedited):
-    before = unedited.render()
-    edited = everything(unedited).remove(2)
+    before = picture(unedited)
+    edited = everything(unedited).edit(2, sprite=0)
     assert edited != unedited
-    assert np.array_equal(unedited.render(), before)
+    assert np.array_equal(picture(unedited), before)
     assert [other.change for other in unedited.objects] == [Change()] * L
 
 
 @only("tetrominoes")
 def test_the_sprite_that_was_found_is_no_change(unedited):
-    found = unedited.change(1).sprite
+    found = int(unedited.sprite_index[0, 0])
     other = 1 + found % K
-    assert unedited.edit(1, sprite=other).change(1).sprite == other
+    assert unedited.edit(1, sprite=other).sprite_index[0, 0] == other
     assert unedited.edit(1, sprite=other).edit(1, sprite=found) == unedited
 
 
 @only("tetrominoes", "placed by sprite")
 def test_colours_are_those_found_until_set(run, unedited):
-    gains = unedited.colour(1)
+    gains = tuple(unedited.colour(1)[0].tolist())
     same, other = unedited.edit(1, colour=gains), unedited.edit(1, colour=(0.0, 0.5, 0.0))
-    assert other.colour(1) == (0.0, 0.5, 0.0)
-    assert (other.render_object(1)[..., [0, 2]] == 0).all()
+    assert other.colour(1).tolist() == [[0.0, 0.5, 0.0]]
+    assert (other.layers[0, 0, [0, 2]] == 0).all()
     # Gains found are those that show, but for offsets, which setting a colour takes away.
     if "tint" in run.config.model.layer_transformations:
-        assert np.array_equal(same.render(), unedited.render())
+        assert np.array_equal(picture(same), picture(unedited))
+
+
+@only("tetrominoes")
+def test_an_edit_adds_to_those_before_and_a_change_takes_their_place(unedited):
+    moved = unedited.edit(1, shift=(0.25, 0.0), scale=1, angle=0).edit(1, shift=(0.25, 0.5))
+    assert moved.objects[0].change == Change(shift=(0.5, 0.5))
+    assert moved == unedited.changed(1, Change(shift=(0.5, 0.5)))
+    assert moved.edit(1, shift=(-0.5, -0.5)) == moved.changed(1, Change()) == unedited
+
+
+def test_changes_add_up_by_field():
+    first = Change(2, (1.0, 0.0, 0.0), (0.25, 0.0), 2.0, 30.0, ((11, 0.5, 0.0), (6, 0.25, 0.0)))
+    then = first.then(Change(None, None, (0.0, 0.5), 1.5, 15.0, ((6, 0.25, 0.125),)))
+    bend = ((6, 0.5, 0.125), (11, 0.5, 0.0))
+    assert then == Change(2, (1.0, 0.0, 0.0), (0.25, 0.5), 3.0, 45.0, bend)
+    assert first.then(Change(3, (0.0, 0.0, 1.0))).used["sprite"] == 3
+
+
+@only("tetrominoes")
+def test_lists_and_arrays_stand_for_tuples(unedited):
+    edited = unedited.edit(1, sprite=np.int64(2), shift=[0.5, np.float64(0.25)])
+    edited = edited.edit(2, colour=np.array([1.0, 0.5, 0.25]))
+    wanted = unedited.edit(1, sprite=2, shift=(0.5, 0.25)).edit(2, colour=(1.0, 0.5, 0.25))
+    assert edited == wanted and edited.python() == wanted.python()
 
 
 @only("tetrominoes")
@@ -226,15 +268,16 @@ def test_a_copy_lies_in_front_of_its_object_and_has_its_changes(unedited):
     edited = unedited.edit(2, sprite=3, shift=(0.1, 0.0))
     copied = edited.duplicate(2)
     assert copied.objects[L] == edited.objects[1]
-    order = copied.depth_order
+    (order,) = copied.orders
     assert order.index(L + 1) == order.index(2) + 1
-    assert [number for number in order if number <= L] == list(edited.depth_order)
-    scene = copied.scene()
-    assert scene.occlusion[0, L, 1] == 1 and scene.occlusion[0, 1, L] == 0
-    assert scene.sprite_index.tolist()[0][L] == 3
-    again = copied.edit(L + 1, shift=(0.3, 0.0)).duplicate(L + 1)
-    assert again.depth_order.index(L + 2) == again.depth_order.index(L + 1) + 1
-    assert (again.scene().occlusion[0] == again._occlusion[0]).all()
+    assert tuple(number for number in order if number <= L) == edited.orders[0]
+    assert copied.occlusion[0, L, 1] == 1 and copied.occlusion[0, 1, L] == 0
+    assert copied.sprite_index.tolist()[0][L] == 3
+    again = copied.edit(L + 1, shift=(0.2, 0.0)).duplicate(L + 1)
+    (order,) = again.orders
+    assert order.index(L + 2) == order.index(L + 1) + 1
+    ranks = torch.tensor([order.index(number) for number in range(1, L + 3)])
+    assert torch.equal(again.occlusion[0], (ranks[:, None] > ranks).float())
     assert again.objects[:L] == edited.objects
 
 
@@ -244,45 +287,54 @@ def test_copies_are_not_without_end(unedited):
         unedited = unedited.duplicate(1)
     with pytest.raises(DtisError, match=f"there are {MOST} already"):
         unedited.duplicate(1)
-    assert unedited.render().shape == (SIDE, SIDE, 3)
+    assert picture(unedited).shape == (SIDE, SIDE, 3)
 
 
 @only("tetrominoes", "clevr")
 @pytest.mark.parametrize(("number", "depth"), [(1, 0), (1, 2), (3, 1), (2, 2)])
-def test_a_depth_is_how_many_lie_behind(run, unedited, number, depth):
-    moved = unedited.move_to(number, depth)
-    assert moved.depth_order.index(number) == depth
-    assert moved.scene().occlusion[0, number - 1].sum() == depth
-    by_api = run.decompose(IMAGES[:1]).edit(number, depth=depth)
-    assert torch.equal(moved.scene().occlusion, by_api.occlusion)
-    behind = [other for other in unedited.depth_order if other != number]
-    assert [other for other in moved.depth_order if other != number] == behind
+def test_a_depth_is_how_many_lie_behind(unedited, number, depth):
+    moved = unedited.edit(number, depth=depth)
+    assert moved.orders[0].index(number) == depth
+    assert moved.occlusion[0, number - 1].sum() == depth
+    behind = [other for other in unedited.orders[0] if other != number]
+    assert [other for other in moved.orders[0] if other != number] == behind
+    others = [other - 1 for other in behind]
+    assert torch.equal(
+        moved.occlusion[0, others][:, others], unedited.occlusion[0, others][:, others]
+    )
 
 
 @only("clevr")
 def test_occlusions_in_a_cycle_stay_until_a_depth_is_set(run):
-    scene = run.decompose(IMAGES[:1])
     cycle = torch.tensor([[[0.0, 1, 0], [0, 0, 1], [1, 0, 0]]])
-    scene.occlusion[:] = cycle
-    edited = EditedScene.of(scene)
-    assert torch.equal(edited.duplicate(2).scene().occlusion[:, :L, :L], cycle)
-    assert edited.depth_order == (1, 2, 3)
-    assert edited.move_to(1, 2).depth_order == (2, 3, 1)
+    scene = Scene.of(run.model, replace(run.decompose(IMAGES[:1]).decomposition, occlusion=cycle))
+    assert torch.equal(scene.duplicate(2).occlusion[:, :L, :L], cycle)
+    assert scene.orders == ((1, 2, 3),)
+    assert scene.edit(1, depth=2).orders == ((3, 2, 1),)  # 2 still hides 3
+    (order,) = scene.duplicate(1).duplicate(4).orders
+    assert order.index(5) == order.index(4) + 1
 
 
 @only("tetrominoes")
 def test_places_out_of_range_are_refused(run, unedited):
     for call, message in [
-        (lambda: unedited.edit(4, scale=1.0), r"object: must be in 1\.\.3, found 4"),
-        (lambda: unedited.remove(0), r"object: must be in 1\.\.3, found 0"),
-        (lambda: unedited.move_to(1, 3), r"depth: must be in 0\.\.2, found 3"),
-        (lambda: unedited.scene().edit(1, depth=-1), r"depth: must be in 0\.\.2, found -1"),
-        (lambda: unedited.scene().duplicate(4), r"layer: must be in 1\.\.3, found 4"),
-        (lambda: unedited.scene().arrange((1, 2, 2)), "order: must name each of the layers"),
-        (lambda: Renderer(run.decompose(IMAGES)), "expected one of one image, found 2"),
+        (lambda: unedited.edit(4, scale=1.0), r"layer: must be in 1\.\.3, found 4"),
+        (lambda: unedited.changed(0, Change()), r"layer: must be in 1\.\.3, found 0"),
+        (lambda: unedited.edit(1, depth=3), r"depth: must be in 0\.\.2, found 3"),
+        (lambda: unedited.edit(1, depth=-1), r"depth: must be in 0\.\.2, found -1"),
+        (lambda: unedited.edit(1, depth=True), r"depth: must be in 0\.\.2, found True"),
+        (lambda: unedited.duplicate(4), r"layer: must be in 1\.\.3, found 4"),
+        (lambda: unedited.arrange((1, 2, 2)), "order: must name each of the layers"),
+        (lambda: run.decompose(IMAGES).python(), "expected one of one image, found 2"),
     ]:
         with pytest.raises(DtisError, match=message):
             call()
+
+
+@only("signs")
+def test_the_one_object_has_one_depth(unedited):
+    with pytest.raises(DtisError, match="^depth: must be 0, found 1"):
+        unedited.edit(1, depth=1)
 
 
 @only("tetrominoes")
@@ -292,3 +344,7 @@ def test_batches_are_copied_and_arranged_too(run):
     assert torch.equal(scene.occlusion[1], torch.ones(4, 4).triu(1))
     solid = scene.alphas[:, 0, 0] > 0.5
     assert (scene.instance_map[solid] == 1).all()
+    moved = run.decompose(IMAGES).duplicate(2).edit(4, shift=(0.1, 0.0), to_back=True)
+    assert [order[0] for order in moved.orders] == [4, 4]
+    one = run.decompose(IMAGES[1:]).duplicate(2).edit(4, shift=(0.1, 0.0), to_back=True)
+    torch.testing.assert_close(moved.reconstruction[1:], one.reconstruction, rtol=0, atol=1e-5)
