@@ -157,7 +157,8 @@ class DTISprites(nn.Module):
         canvas = self.transform(canvases[None, None], layer[:, None], sprite[:, None])
         alphas, colours = self._mask(canvas, noise)[:, 0], canvas.colour[:, 0]
         # What no transformation touches is still shared by all images.
-        return tuple(part.expand(len(layer), *part.shape[1:]) for part in (alphas, colours))
+        B = len(layer)
+        return alphas.expand(B, *alphas.shape[1:]), colours.expand(B, *colours.shape[1:])
 
     def chosen_layers(
         self,

@@ -1,5 +1,7 @@
 """Image encoders: mini ResNet-32 for images below 65x65, else ResNet-18 (C.1)."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -57,7 +59,10 @@ def resnet18_features(channels: int, image_size: tuple[int, int]) -> nn.Sequenti
     return nn.Sequential(*list(network.children())[:-2])
 
 
-ENCODERS = {"resnet32": (resnet32, 64), "resnet18": (resnet18_features, 512)}
+ENCODERS: dict[str, tuple[Callable[..., nn.Module], int]] = {
+    "resnet32": (resnet32, 64),
+    "resnet18": (resnet18_features, 512),
+}
 """By name, of channels and image size; and the number of features."""
 
 

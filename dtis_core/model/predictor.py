@@ -51,7 +51,13 @@ class LayerwiseMLP(nn.Module):
         return x.transpose(0, 1)  # (B, L, O)
 
 
-class Pooling(nn.Module):
+class Look(nn.Module):
+    """What turns the encoder's maps into each layer's features, `size` numbers each."""
+
+    size: int
+
+
+class Pooling(Look):
     """What the heads read: the adaptively pooled feature map, the same for every layer."""
 
     def __init__(self, width: int, layers: int, side: int):
@@ -66,6 +72,8 @@ class Pooling(nn.Module):
 
 class Predictor(nn.Module):
     """Shared encoder and heads for the layers, the sprites, the backgrounds and the occlusions."""
+
+    look: Look
 
     def __init__(
         self,
@@ -98,7 +106,7 @@ class Predictor(nn.Module):
         pairs = config.layers * (config.layers - 1) // 2 if config.occlusion == "predicted" else 0
         self.occlusion_head = self.build_occlusion_head(pairs)
 
-    def build_look(self, config: ModelConfig) -> nn.Module:
+    def build_look(self, config: ModelConfig) -> Look:
         """Return what turns the encoder's maps into each layer's features."""
         return Pooling(self.width, self.layers, config.pool)
 

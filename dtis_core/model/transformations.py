@@ -5,6 +5,7 @@ so they commute with resampling: a sequence keeps them pending on its `Canvas` a
 once, at the end, instead of on B x L copies of each sprite.
 """
 
+import math
 from dataclasses import replace
 from functools import lru_cache
 from itertools import groupby
@@ -124,7 +125,10 @@ class PointMap:
 
 
 def apply_maps(
-    canvas: Canvas, maps: list[tuple[PointMap, Tensor]], lead: tuple, size: tuple[int, int]
+    canvas: Canvas,
+    maps: list[tuple[PointMap, Tensor]],
+    lead: tuple[int, ...],
+    size: tuple[int, int],
 ) -> Canvas:
     """Transform by several maps of points, in order, and resample once onto `size` (H, W).
 
@@ -134,7 +138,7 @@ def apply_maps(
     points = identity_grid(size, canvas.pixels)[None]  # (1, H, W, 2)
     for module, parameters in reversed(maps):
         points = module.points(parameters.flatten(0, 2), points)
-    points = points.expand(lead.numel(), *size, 2).view(*lead, *size, 2)
+    points = points.expand(math.prod(lead), *size, 2).view(*lead, *size, 2)  # (B, L, k, H, W, 2)
     return resample_at(canvas, points)
 
 
@@ -297,11 +301,10 @@ class Sequence:
     def __call__(self, canvas: Canvas, parameters: Parameters, active: frozenset | None) -> Canvas:
         """Transform a canvas; modules not in `active` (None: all) are left out (curriculum)."""
         for group in self.groups:
-            size = here = tuple(canvas.pixels.shape[-2:])
-            if self.resize_to and self.last_spatial in group:
-                size = self.resize_to
+            h, w = canvas.pixels.shape[-2:]
+            size = self.resize_to if self.resize_to and self.last_spatial in group else (h, w)
             used = [i for i in group if active is None or self.names[i] in active]
-            if not used and size == here:
+            if not used and size == (h, w):
                 continue
             if isinstance(self.modules[group[0]], PointMap):
                 maps = [(self.modules[i], self.own(parameters, i)) for i in used]

@@ -30,13 +30,17 @@ def best_of_views(
     `steps` is T of Algorithm 1, `polish` the number of gradient steps on what was found: the first
     round of them on what each view found, for comparison, and the others on the best.
     """
-    best, first = None, min(polish, ROUND)
-    for quarters in range(views):
+    first = min(polish, ROUND)
+
+    def found(quarters: int) -> Decomposition:
         view = torch.rot90(images, quarters, (2, 3))
         with torch.no_grad():
             scene = model(view, steps=steps)
-        scene = turned(model, polished(model, view, scene, first), -quarters)
-        best = scene if best is None else better_of(model, images, scene, best)
+        return turned(model, polished(model, view, scene, first), -quarters)
+
+    best = found(0)
+    for quarters in range(1, views):
+        best = better_of(model, images, found(quarters), best)
     return polished(model, images, best, polish - first)
 
 

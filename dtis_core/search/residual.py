@@ -18,6 +18,9 @@ from dtis_core.search.depth_order import moved_to, rest_of_scene_at_ends
 Look = Callable[[int, Float[Tensor, "B C H W"]], tuple[Candidates, Float[Tensor, "B F"]]]
 """Of a layer and the rest of the scene: the candidates, and the features that they come from."""
 
+Predict = Callable[[Float[Tensor, "B L F"]], Float[Tensor, "B L L"]]
+"""Of the features of all layers: the occlusions among them."""
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -49,7 +52,7 @@ class ResidualSearch(Choice):
         layers: int,
         rules: Rules,
         look_at: Look,
-        predict: Callable[[Tensor], Tensor] | None = None,
+        predict: Predict | None = None,
     ):
         super().__init__(images, occlusion, backgrounds, layers)
         self.rules, self.look_at, self.predict = rules, look_at, predict
@@ -86,7 +89,7 @@ class ResidualSearch(Choice):
         rests = self.rests_at_ends(layer) if rules.seek_depths else [self.rest(layer)]
         candidates, features = self.look_at(layer, rests[0][0])
         if self.predict:
-            self.predict_occlusion(layer, features)
+            self.predict_occlusion(layer, features, self.predict)
             rests = [self.rest(layer)]
         errors = torch.stack([candidate_errors(images, rest, candidates) for rest in rests])
         errors, end = errors.min(dim=0)  # (B, N), farthest or closest
@@ -125,7 +128,9 @@ class ResidualSearch(Choice):
 
     # Depth
 
-    def predict_occlusion(self, layer: int, features: Float[Tensor, "B F"]) -> None:
+    def predict_occlusion(
+        self, layer: int, features: Float[Tensor, "B F"], predict: Predict
+    ) -> None:
         """Predict the occlusions among all layers looked for so far; others are in order."""
         B, L = self.sprites.shape
         if self.features is None:
@@ -133,7 +138,7 @@ class ResidualSearch(Choice):
         self.features[:, layer], self.seen[layer] = features.detach(), True
         both = self.seen & self.seen[:, None]  # (L, L)
         ordered = ordered_occlusion(B, L, features)
-        occlusion = torch.where(both, self.predict(self.features), ordered)
+        occlusion = torch.where(both, predict(self.features), ordered)
         self.occlusion[:, self.below :, self.below :] = occlusion
 
     @property

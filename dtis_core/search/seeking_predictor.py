@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from dtis_core.config import ModelConfig, SearchConfig
 from dtis_core.model.canvas import pixel_centres
-from dtis_core.model.predictor import LayerwiseMLP, Pooling, Prediction, Predictor
+from dtis_core.model.predictor import LayerwiseMLP, Look, Pooling, Prediction, Predictor
 from dtis_core.model.transformations import Sequence
 
 
-class Attention(nn.Module):
+class Attention(Look):
     """Softmax maps over the features: the mean of each is a position, what it attends the rest.
 
     One map per layer; or, where positions belong to single sprites, one per layer and sprite.
@@ -86,7 +86,7 @@ class SeekingPredictor(Predictor):
         one = search.looks == "residual"
         self.build(config, sequences, image_size, 2 * C if one else C, 1 if one else L)
 
-    def build_look(self, config: ModelConfig) -> nn.Module:
+    def build_look(self, config: ModelConfig) -> Look:
         """Return what turns the encoder's maps into each layer's features."""
         if self.search.head == "pooled":
             return super().build_look(config)
