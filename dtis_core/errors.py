@@ -5,7 +5,13 @@ from collections.abc import Iterable
 
 
 class DtisError(Exception):
-    """A problem the user can mend: names the file or field, what was found and what to do."""
+    """A problem the user can mend: names the file or field, what was found and what to do.
+
+    It is one line, whatever there is in the names and values that it quotes.
+    """
+
+    def __init__(self, message: str):
+        super().__init__("".join(c if c.isprintable() else " " for c in message))
 
 
 class NoLabels(DtisError):

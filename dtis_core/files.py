@@ -3,15 +3,44 @@
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
+from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from dtis_core.errors import DtisError
+
+Made = TypeVar("Made")
+# By a file's content, whatever its name ends in. Pillow reads more, and hands some of it, such as
+# PostScript, to other programs.
+PICTURES = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+
+
+@contextmanager
+def system_errors_explained(what: object) -> Iterator[None]:
+    """Raise what the system refuses in the block as a DtisError, about `what` if not about a file.
+
+    Such as a folder without permission, a name that is too long, a disk that fails.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise DtisError(
+            f"{error.filename or what}: {error.strerror or error}; check that it is there, its "
+            "permissions and the free space"
+        ) from error
+
+
+def check_regular(path: Path) -> None:
+    """Raise DtisError for what is no file of bytes: reading a pipe or a device may never end."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise DtisError(f"{path}: is not a regular file; replace or remove it")
 
 
 @contextmanager
@@ -54,10 +83,26 @@ def write_json(path: Path, values: object) -> None:
 
 def read_json(path: Path) -> dict:
     """Read JSON. Raises DtisError where the file is missing or damaged."""
+    check_regular(path)
     try:
         return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DtisError(f"{path}: cannot be read as JSON ({error})") from error
+
+
+def read_picture(path: Path, convert: Callable[[Image.Image], Made]) -> Made:
+    """Return what `convert` makes of an image file. Raises DtisError for an unreadable one."""
+    check_regular(path)
+    try:
+        with warnings.catch_warnings():  # of odd tags, and that some would find it large
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=PICTURES) as picture:
+                return convert(picture)
+    except Exception as error:  # any: there is no end to what decoders raise for damaged bytes
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DtisError(
+            f"{path}: cannot be read as an image ({reason}); replace or remove it"
+        ) from error
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:

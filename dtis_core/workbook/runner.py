@@ -13,29 +13,30 @@ figures/manifest.json can say which notebook made which file. figures/index.html
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 from tqdm import tqdm
 
 from dtis_core.errors import DtisError, suggest
-from dtis_core.files import read_json, write_json, write_text
+from dtis_core.files import system_errors_explained, write_json, write_text
+from dtis_core.locks import locked
 from dtis_core.paths import CLONE, NOTEBOOKS
 from dtis_core.workbook.index import index_html
+from dtis_core.workbook.job import Job, environment, requests_to_end, stop
+from dtis_core.workbook.manifest import read_manifest
 from dtis_core.workbook.notebook import Notebook, read_notebooks, settle, sha256, versions
 from dtis_core.workbook.page import page_of, tables_of
 
-RESERVED = {"manifest.json", "index.html", "notebooks", "logs"}
+LOCK, STAGING = ".lock", ".staging-"
+RESERVED = {"manifest.json", "index.html", "notebooks", "logs", LOCK}
 """Names in the output folder that belong to the runner: no notebook may draw over them."""
 POLL_SECONDS = 0.1
-GRACE_SECONDS = 5.0
 
 
 def run_workbook(
@@ -60,13 +61,15 @@ def run_workbook(
         output: the folder to publish in; the clone's figures/ by default.
 
     Returns:
-        0 if no notebook failed, 1 if one did, 130 if interrupted (what had ended is kept).
+        0 if no notebook failed, 1 if one did; 128 plus the number of a signal that ended the run
+        early, which is 130 for Ctrl-C. What had ended is kept, and no process is left behind.
 
     A failed notebook stops no other one. Its record keeps the outputs of its last good run, and
     its log and the executed cells lie in logs/.
 
     Raises:
-        DtisError: unknown name or parameter, no or unreadable notebook, unreadable manifest.
+        DtisError: unknown name or parameter, no or unreadable notebook, unreadable manifest, or
+            another run that writes to the same folder.
     """
     if jobs < 1:
         raise DtisError(f"jobs: found {jobs}, give at least 1")
@@ -76,39 +79,50 @@ def run_workbook(
         raise DtisError(f"{NOTEBOOKS}: found no NN_name.ipynb to run")
     parameters = {"profile": "quick"} | (parameters or {})
     chosen = read_notebooks(_choose(found, only), parameters)
-    for folder in ("notebooks", "logs"):
-        (output / folder).mkdir(parents=True, exist_ok=True)
-
-    run = _Run(output, parameters["profile"], timeout, _environment(jobs))
-    current = [] if force else [notebook for notebook in chosen if run.is_current(notebook)]
-    waiting = deque(notebook for notebook in chosen if notebook not in current)
-    running: list[_Job] = []
-    with (
-        tempfile.TemporaryDirectory(
-            prefix=".staging-", dir=output, ignore_cleanup_errors=True
-        ) as staging,
-        tqdm(total=len(chosen), unit="notebook", disable=not sys.stderr.isatty()) as bar,
-    ):
-        for notebook in current:
-            _report(bar, "up to date", notebook.name)
-        try:
-            while waiting or running:
-                while waiting and len(running) < jobs:
-                    running.append(run.start(waiting.popleft(), Path(staging)))
-                time.sleep(POLL_SECONDS)
-                for job in [job for job in running if job.is_over(timeout)]:
-                    _report(bar, *run.finish(job))
-                    running.remove(job)
-        except KeyboardInterrupt:
-            names = ", ".join([job.notebook.name for job in running] + [n.name for n in waiting])
-            bar.write(f"interrupted; not run: {names}. The same command goes on from here.")
-            return 130
-        finally:
-            for job in running:
-                job.stop()
+    # What one run records, another that had read the manifest before would drop.
+    with system_errors_explained(output), locked(output / LOCK, str(output)):
+        run = _Run(output, parameters["profile"], timeout)
+        current = [] if force else [notebook for notebook in chosen if run.is_current(notebook)]
+        waiting = [notebook for notebook in chosen if notebook not in current]
+        with tqdm(total=len(chosen), unit="notebook", disable=not sys.stderr.isatty()) as bar:
+            for notebook in current:
+                _report(bar, "up to date", notebook.name)
+            ended_by = _execute(run, waiting, jobs, bar)
+    if ended_by:
+        return 128 + ended_by
     failed = [n.name for n in chosen if run.records[n.name]["status"] != "ok"]
     print(f"{len(chosen) - len(failed)} of {len(chosen)} notebooks ok; see {output / 'index.html'}")
     return 1 if failed else 0
+
+
+def _execute(run: "_Run", notebooks: list[Notebook], jobs: int, bar: tqdm) -> int:
+    """Run notebooks, `jobs` side by side; return the signal that ended this early, or 0."""
+    waiting, running = deque(notebooks), []
+    for stale in run.output.glob(f"{STAGING}*"):  # left by a killed process
+        shutil.rmtree(stale, ignore_errors=True)
+    with (
+        requests_to_end() as signals,
+        tempfile.TemporaryDirectory(
+            prefix=STAGING, dir=run.output, ignore_cleanup_errors=True
+        ) as staging,
+    ):
+        try:
+            while (waiting or running) and not signals:
+                while waiting and len(running) < jobs:
+                    notebook = waiting.popleft()
+                    folder = Path(staging) / notebook.name
+                    running.append(Job.start(notebook, folder, environment(jobs)))
+                time.sleep(POLL_SECONDS)
+                for job in [job for job in running if job.is_over(run.timeout)]:
+                    _report(bar, *run.finish(job))
+                    running.remove(job)
+        finally:
+            stop(running)
+        if not (waiting or running):
+            return 0
+        names = ", ".join([job.notebook.name for job in running] + [n.name for n in waiting])
+        bar.write(f"interrupted; not run: {names}. The same command goes on from here.")
+        return signals[0]
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict:
@@ -121,13 +135,15 @@ def parse_assignments(assignments: Iterable[str]) -> dict:
     for assignment in assignments:
         name, separator, text = assignment.partition("=")
         if not (separator and name.isidentifier()):
-            raise DtisError(f"--set: found '{assignment}', give name=value")
+            raise DtisError(f"--set: found '{assignment:.80}', give name=value")
         try:
             value = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError) as error:  # ValueError: of a date
-            raise DtisError(f"--set {name}: '{text}' is not a YAML value") from error
+        except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: of a date
+            raise DtisError(f"--set {name}: '{text:.80}' is not a YAML value") from error
         if not isinstance(value, (str, int, float, bool, type(None))):
-            raise DtisError(f"--set {name}: '{text}' is a {type(value).__name__}, give one value")
+            raise DtisError(
+                f"--set {name}: '{text:.80}' is a {type(value).__name__}, give one value"
+            )
         # YAML 1.1 takes 1e-3 for text, since it asks for a dot in a float.
         parsed[name] = float(text) if re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", text) else value
     return parsed
@@ -136,10 +152,11 @@ def parse_assignments(assignments: Iterable[str]) -> dict:
 class _Run:
     """The state of one call of `run_workbook`: records by notebook, and who owns which file."""
 
-    def __init__(self, output: Path, profile: str, timeout: float, environment: dict):
+    def __init__(self, output: Path, profile: str, timeout: float):
         self.output, self.profile, self.timeout = output, profile, timeout
-        self.environment = environment
-        self.records: dict[str, dict] = _read_manifest(output / "manifest.json")
+        self.records: dict[str, dict] = read_manifest(output / "manifest.json")
+        for folder in ("notebooks", "logs"):
+            (output / folder).mkdir(parents=True, exist_ok=True)
         self.owners: dict[str, str] = {}  # of the files that this run has made or found current
 
     def is_current(self, notebook: Notebook) -> bool:
@@ -154,35 +171,7 @@ class _Run:
             self.owners |= dict.fromkeys(record["outputs"], notebook.name)
         return current
 
-    def start(self, notebook: Notebook, staging: Path) -> "_Job":
-        """Start papermill on a notebook, in a staging folder that no other notebook uses."""
-        folder = staging / notebook.name
-        (folder / "figures").mkdir(parents=True)
-        command = [sys.executable, "-m", "papermill", str(notebook.path), str(folder / "run.ipynb")]
-        command += [
-            "--kernel",
-            "python3",
-            "--language",
-            "python",
-            "--cwd",
-            str(notebook.path.parent),
-        ]
-        command += ["--start-timeout", "120", "--no-progress-bar", "--log-output"]
-        if notebook.parameters:
-            command += ["--parameters_yaml", yaml.safe_dump(notebook.parameters)]
-        # IPYTHONDIR: a user's own start-up files must not change what a notebook does.
-        places = {"DTIS_FIGURES": str(folder / "figures"), "IPYTHONDIR": str(folder / "ipython")}
-        with (folder / "log.txt").open("w") as log:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=self.environment | places,
-            )
-        return _Job(notebook, folder, process, time.monotonic())
-
-    def finish(self, job: "_Job") -> tuple[str, str]:
+    def finish(self, job: Job) -> tuple[str, str]:
         """Publish or reject what a job made, record it, and return its status and a summary."""
         notebook, seconds = job.notebook, time.monotonic() - job.started
         record = {
@@ -218,7 +207,7 @@ class _Run:
         write_text(self.output / "index.html", index_html(manifest["notebooks"]))
         return record["status"], summary
 
-    def _publish(self, job: "_Job", earlier: Iterable[str]) -> dict[str, str]:
+    def _publish(self, job: Job, earlier: Iterable[str]) -> dict[str, str]:
         """Move a job's files to the output folder; return the hash of each by its place there."""
         name, drawn = job.notebook.name, job.folder / "figures"
         files = {p.relative_to(drawn).as_posix(): p for p in drawn.rglob("*") if p.is_file()}
@@ -246,55 +235,6 @@ class _Run:
         return outputs
 
 
-@dataclass
-class _Job:
-    """A notebook that runs, or has ended, in `process`."""
-
-    notebook: Notebook
-    folder: Path
-    process: subprocess.Popen
-    started: float
-    overran: bool = False
-
-    @property
-    def executed(self) -> Path:
-        """The executed copy, which papermill writes anew after every cell."""
-        return self.folder / "run.ipynb"
-
-    @property
-    def page(self) -> Path:
-        """The executed copy for a browser."""
-        return self.folder / "run.html"
-
-    def is_over(self, timeout: float) -> bool:
-        """Whether the process has ended, of itself or because its time ran out."""
-        if self.process.poll() is None and time.monotonic() - self.started > timeout:
-            self.overran = True
-            self.stop()
-        return self.process.poll() is not None
-
-    def check(self, timeout: float) -> None:
-        """Raise DtisError, with the last line of the log, unless the notebook ended well."""
-        if self.process.returncode == 0 and not self.overran:
-            return
-        log = re.sub(r"\x1b\[[\d;]*m", "", (self.folder / "log.txt").read_text(errors="replace"))
-        (self.folder / "log.txt").write_text(log)
-        if self.overran:
-            cell = (re.findall(r"^Executing Cell (\d+)", log, re.MULTILINE) or ["1"])[-1]
-            raise DtisError(f"stopped in cell {cell} after the timeout of {timeout:g} s")
-        lines = [line for line in log.splitlines() if line.strip()]
-        raise DtisError(lines[-1] if lines else f"exit code {self.process.returncode}")
-
-    def stop(self) -> None:
-        """End the process; its kernel watches it and ends too."""
-        self.process.terminate()
-        try:
-            self.process.wait(GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-
 def _choose(notebooks: list[Path], only: list[str] | None) -> list[Path]:
     """Return the notebooks of which a word in `only` is the name or its beginning."""
     words = [Path(word).stem for word in only or [""]]
@@ -303,27 +243,6 @@ def _choose(notebooks: list[Path], only: list[str] | None) -> list[Path]:
             near = suggest(word, (path.stem for path in notebooks))
             raise DtisError(f"no notebook is called, or begins with, '{word}'{near}")
     return [path for path in notebooks if any(path.stem.startswith(word) for word in words)]
-
-
-def _environment(jobs: int) -> dict[str, str]:
-    """The environment of every notebook: this Python's kernel, inline figures, a fair share."""
-    environment = dict(os.environ)
-    for name in ("MPLBACKEND", "JUPYTER_PATH"):
-        environment.pop(name, None)
-    environment |= {"JUPYTER_PREFER_ENV_PATH": "1", "PYTHONHASHSEED": "0"}
-    for name in ("DTIS_DATA", "DTIS_CACHE"):  # relative to where the user stands, not notebooks/
-        if environment.get(name):
-            environment[name] = os.path.abspath(environment[name])
-    if jobs > 1:
-        environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
-    return environment
-
-
-def _read_manifest(path: Path) -> dict[str, dict]:
-    manifest = read_json(path) if path.exists() else {"notebooks": {}}
-    if "notebooks" not in manifest:
-        raise DtisError(f"{path}: not a manifest; delete it and run again")
-    return manifest["notebooks"]
 
 
 def _report(bar: tqdm, status: str, summary: str) -> None:

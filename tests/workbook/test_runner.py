@@ -13,6 +13,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from dtis_core.errors import DtisError
+from dtis_core.locks import locked
 from dtis_core.workbook import notebook as workbook_notebook
 from dtis_core.workbook.runner import parse_assignments, run_workbook
 
@@ -211,7 +212,8 @@ def test_two_notebooks_cannot_make_one_file(tmp_path):
     assert "also made by 01_draws" in manifest(tmp_path / "figures")["02_draws"]["error"]
 
 
-def test_an_interrupt_stops_the_kernels_and_leaves_nothing_half_written(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_the_kernels_and_leaves_nothing_half_written(tmp_path, number):
     pid = tmp_path / "pid"
     hang = f"import os, time\nopen({str(pid)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
     books = [write(tmp_path / "01_plain.ipynb", "1"), write(tmp_path / "02_hangs.ipynb", hang)]
@@ -227,16 +229,28 @@ def test_an_interrupt_stops_the_kernels_and_leaves_nothing_half_written(tmp_path
         text=True,
     )
     wait_until(lambda: pid.exists() and pid.read_text())
-    runner.send_signal(signal.SIGINT)
+    runner.send_signal(number)
     printed, _ = runner.communicate(timeout=120)
-    assert runner.returncode == 130
+    assert runner.returncode == 128 + number
     assert "not run: 02_hangs" in printed
     assert {name: r["status"] for name, r in manifest(tmp_path / "figures").items()} == {
         "01_plain": "ok"
     }
     kept = {"notebooks/01_plain.html", "notebooks/01_plain.ipynb"}
     assert set(files(tmp_path / "figures")) == kept
+    assert not list((tmp_path / "figures").glob(".*"))  # neither a staging folder nor a lock
     wait_until(lambda: not is_alive(int(pid.read_text())))
+
+
+def test_one_run_at_a_time_writes_to_a_folder(tmp_path):
+    book, output = write(tmp_path / "01_plain.ipynb", "1"), tmp_path / "figures"
+    with locked(output / ".lock", "a first run"):
+        with pytest.raises(DtisError, match=f"{output}: in use by process {os.getpid()} on"):
+            run_workbook([book], output=output)
+        assert [p.name for p in output.iterdir()] == [".lock"]
+    (output / ".staging-killed" / "01_plain").mkdir(parents=True)
+    assert run_workbook([book], output=output) == 0
+    assert not list(output.glob(".*"))
 
 
 def wait_until(condition, seconds=120):
@@ -278,6 +292,35 @@ def test_unreadable_files_are_named(tmp_path, output, notebooks):
     (tmp_path / "manifest.json").write_text("{}")
     with pytest.raises(DtisError, match="manifest.json: not a manifest"):
         run_workbook(notebooks, output=tmp_path)
+    (tmp_path / "manifest.json").unlink()
+    (tmp_path / "logs").write_text("in the way")
+    with pytest.raises(DtisError, match="logs: File exists; check"):
+        run_workbook(notebooks, output=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"status": "<b>ok</b>"},
+        {"seconds": "1"},
+        {"outputs": {"../precious": "0"}},
+        {"outputs": {"/precious": "0"}},
+        {"outputs": ["line.png"]},
+        {"tables": [{"title": "t", "rows": []}]},
+        {"tables": [{"title": "t", "rows": [[1]]}]},
+        {"title": None},
+    ],
+)
+def test_a_damaged_record_is_named_and_nothing_is_removed(tmp_path, notebooks, damage):
+    whole = {"status": "ok", "title": "T", "profile": "quick", "inputs": "0", "seconds": 1.0,
+             "outputs": {}}  # fmt: skip
+    output, precious = tmp_path / "figures", tmp_path / "precious"
+    output.mkdir()
+    precious.write_text("kept")
+    (output / "manifest.json").write_text(json.dumps({"notebooks": {"04_plain": whole | damage}}))
+    with pytest.raises(DtisError, match="manifest.json: the record of '04_plain' is damaged"):
+        run_workbook(notebooks, only=["04"], output=output)
+    assert precious.read_text() == "kept"
 
 
 def test_assignments_are_yaml_scalars():
