@@ -4,18 +4,19 @@ Images are arrays in [0, 1] with channels last once they are drawn: (..., h, w, 
 one array of tiles under one `imshow`, which is fast to draw and the same to the pixel everywhere.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from jaxtyping import Float, Integer
+from jaxtyping import Float, Integer, UInt8
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from PIL import Image
 from torch import Tensor
 
+from dtis_core.display.tables import Table, paper_vs_here, provenance, table  # noqa: F401
 from dtis_core.errors import DtisError
 from dtis_core.files import replacing
 from dtis_core.paths import figures_folder
@@ -217,10 +218,9 @@ def decomposition_rows(scene: Scene, images: ArrayLike, n: int = 5) -> Figure:
     return show_tiles(np.concatenate(tiles, axis=1), titles, gap=2)
 
 
-def sprites_of(snapshot: Integer[np.ndarray, "h Kw 4"]) -> Float[np.ndarray, "K 4 h h"]:
-    """Cut a run's snapshot, uint8 square sprites side by side, into RGBA sprites in [0, 1]."""
-    h, width, _ = snapshot.shape
-    return snapshot.reshape(h, width // h, h, 4).transpose(1, 3, 0, 2) / 255  # (K, 4, h, w)
+def sprites_of(snapshot: UInt8[np.ndarray, "K h w 4"]) -> Float[np.ndarray, "K 4 h w"]:
+    """Return a run's snapshot as RGBA sprites in [0, 1]."""
+    return snapshot.transpose(0, 3, 1, 2) / 255
 
 
 def _moments(run: RunFolder, count: int, power: float) -> list[tuple[int, Pictures]]:
@@ -232,21 +232,23 @@ def _moments(run: RunFolder, count: int, power: float) -> list[tuple[int, Pictur
     if not snapshots:
         raise DtisError(f"{run.path}: has no snapshots of its sprites; train it again to get some")
     spaced = np.linspace(0, 1, count) ** power * (len(snapshots) - 1)
-    moments, most = [], 0
-    for index in np.unique(spaced.round().astype(int)):
-        step, sheet = snapshots[index]
-        tiles = enlarge(over_checkerboard(sprites_of(sheet), checks=DARK_CHECKS), 48)
-        most = max(most, len(tiles))
-        moments.append((step, tiles))
-    white = np.ones((most, *moments[0][1].shape[1:]))
-    return [(step, np.concatenate([tiles, white[len(tiles) :]])) for step, tiles in moments]
+    chosen = [snapshots[index] for index in np.unique(spaced.round().astype(int))]
+    most, height = (max(sprites.shape[axis] for _, sprites in chosen) for axis in (0, 1))
+    moments = []
+    for step, sprites in chosen:
+        coarse = height // sprites.shape[1]  # while a run is coarse, its sprites are smaller
+        full = sprites_of(sprites).repeat(coarse, axis=2).repeat(coarse, axis=3)
+        tiles = enlarge(over_checkerboard(full, checks=DARK_CHECKS), 48)
+        white = np.ones((most - len(tiles), *tiles.shape[1:]))
+        moments.append((step, np.concatenate([tiles, white])))
+    return moments
 
 
 def evolution_strip(run: RunFolder, moments: int = 8) -> Figure:
     """Draw all sprites at `moments` moments of a run, one row each, from its snapshots.
 
     Most happens early, so moments are denser there. A single sprite's are side by side. Raises
-    DtisError where there are no snapshots.
+    DtisError where there are no snapshots, or one is damaged.
     """
     steps, tiles = zip(*_moments(run, moments, power=1.5), strict=True)
     tiles, names = np.stack(tiles), [f"step {step}" for step in steps]
@@ -258,7 +260,7 @@ def evolution_strip(run: RunFolder, moments: int = 8) -> Figure:
 def evolution_gif(run: RunFolder, path: Path, frames: int = 40, columns: int = 10) -> Path:
     """Write an animation of a run's sprites, with a bar of its progress below; return its path.
 
-    Raises DtisError where there are no snapshots, or the file cannot be written.
+    Raises DtisError where there are no snapshots, one is damaged, or the file cannot be written.
     """
     moments = _moments(run, frames, power=1)
     pictures = []
@@ -266,7 +268,7 @@ def evolution_gif(run: RunFolder, path: Path, frames: int = 40, columns: int = 1
         picture = mosaic(in_rows(tiles, columns), gap=4)
         bar = np.ones((10, picture.shape[1], 3))
         bar[-4:] = CHECKS[1]
-        bar[-4:, : round(step / moments[-1][0] * picture.shape[1])] = to_rgb(HUES[4])
+        bar[-4:, : round(step / max(1, moments[-1][0]) * picture.shape[1])] = to_rgb(HUES[4])
         pixels = to_bytes(np.concatenate([picture, bar]))
         pictures.append(Image.fromarray(pixels).quantize(64, dither=Image.Dither.NONE))
     durations = [120] * (len(pictures) - 1) + [2500]  # milliseconds
@@ -300,51 +302,3 @@ def show_losses(runs: Mapping[str, RunFolder]) -> Figure:
         for name, lines in metrics.items()
     }
     return show_curves(curves, "training step", "loss, Eq. (5)", log=True)
-
-
-class Table(str):
-    """A Markdown table: Jupyter renders it, `print` and text outputs show it aligned."""
-
-    def __repr__(self) -> str:
-        """Return the table as it is printed."""
-        return str(self)
-
-    def _repr_markdown_(self) -> str:
-        return str(self)
-
-
-def table(rows: Iterable[Mapping[str, object]]) -> Table:
-    """Return a table with one line per row; columns are the rows' keys, a dash where one lacks."""
-    rows = list(rows)
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    cells = [columns] + [[str(row.get(column, "–")) for column in columns] for row in rows]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
-    lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |"
-             for line in cells]  # fmt: skip
-    lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
-    return Table("\n".join(lines))
-
-
-def paper_vs_here(
-    rows: Iterable[Mapping[str, object]], manifests: Sequence[Mapping[str, object]] = ()
-) -> Table:
-    """Return a table of published numbers beside ours, and what runs ours come from.
-
-    Rows are such as `{"score": "ARI", "paper": "99.8 ± 0.1", "here": "99.1"}`; `manifests` are of
-    all runs behind them. Where each row has runs of its own, add its `provenance` to the row.
-    """
-    origin = provenance(manifests) if manifests else {}
-    return table({**row, **origin} for row in rows)
-
-
-def provenance(manifests: Iterable[Mapping[str, object]]) -> dict[str, str]:
-    """Say which runs a number comes from: data, preset, seeds, device and mean training time."""
-    manifests = list(manifests)
-
-    def each(key: str) -> str:
-        return ", ".join(dict.fromkeys(str(m.get(key, "unknown")) for m in manifests))
-
-    minutes = np.mean([float(m.get("wall_seconds", 0)) for m in manifests]) / 60
-    time = {"training time": f"{minutes:.0f} min" if minutes >= 1 else f"{60 * minutes:.0f} s"}
-    what = {"data": "data", "preset": "preset", "seeds": "seed", "device": "device"}
-    return {title: each(key) for title, key in what.items()} | time

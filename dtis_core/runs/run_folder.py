@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
+from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
@@ -29,6 +30,7 @@ from dtis_core.errors import DtisError
 from dtis_core.files import (
     load_weights,
     read_json,
+    read_picture,
     read_tensors,
     replacing,
     write_json,
@@ -39,6 +41,8 @@ from dtis_core.model.dti_sprites import DTISprites
 from dtis_core.paths import PACKAGE
 from dtis_core.pictures import to_pixels
 from dtis_core.search.seeking import build_model
+
+PARTS = 1, 2, 4  # of their size, that sprites have while a run is coarse
 
 
 def commit() -> str:
@@ -69,6 +73,23 @@ def sprite_sheet(model: DTISprites) -> np.ndarray:
         canvases = torch.cat([canvases[:, :1].repeat(1, 3, 1, 1), canvases[:, 1:]], dim=1)
     K, D, h, w = canvases.shape
     return to_pixels(canvases.permute(1, 2, 0, 3).reshape(D, h, K * w))  # (h, K w, D)
+
+
+def read_sprite_sheet(path: Path, size: tuple[int, int]) -> UInt8[np.ndarray, "K h w 4"]:
+    """Cut what `sprite_sheet` returned into sprites of `size`, or of half or a quarter of it.
+
+    Raises DtisError for a damaged file, or one that is no row of such sprites.
+    """
+
+    def cut(picture: Image.Image) -> np.ndarray:
+        part = next((p for p in PARTS if picture.height * p == size[0] and size[1] % p == 0), None)
+        if picture.mode != "RGBA" or part is None or picture.width * part % size[1]:
+            found = f"{picture.mode} of {picture.height} x {picture.width} pixels"
+            raise ValueError(f"{found} is no row of RGBA sprites of {size[0]} x {size[1]}")
+        h, w = size[0] // part, size[1] // part
+        return np.asarray(picture).reshape(h, -1, w, 4).transpose(1, 0, 2, 3)
+
+    return read_picture(path, cut)
 
 
 @dataclass(frozen=True)
@@ -195,8 +216,13 @@ class RunFolder:
             Image.fromarray(sprite_sheet(model), "RGBA").save(temporary, "PNG")
 
     def snapshots(self) -> list[tuple[int, np.ndarray]]:
-        """Return (step, RGBA sheet) of all snapshots, in order."""
-        return [(int(file.stem), np.asarray(Image.open(file))) for file in self._snapshot_files()]
+        """Return (step, RGBA sprites, uint8 (K, h, w, 4)) of all snapshots, in order.
+
+        Raises DtisError for a damaged one.
+        """
+        files = self._snapshot_files()
+        size = self.config().model.sprite_size if files else (0, 0)
+        return [(int(file.stem), read_sprite_sheet(file, size)) for file in files]
 
     def save(
         self,

@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import platform
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,12 +95,17 @@ def sha256(path: Path) -> str | None:
 
 
 def _read(path: Path) -> NotebookNode:
+    if not path.is_file():
+        raise DtisError(f"{path}: no such notebook")
     try:
-        return nbformat.read(path, as_version=4)
-    except FileNotFoundError as error:
-        raise DtisError(f"{path}: no such notebook") from error
-    except (nbformat.reader.NotJSONError, nbformat.ValidationError, AttributeError) as error:
-        raise DtisError(f"{path}: not a notebook ({error}); restore it from git") from error
+        with warnings.catch_warnings():  # of identifiers that an older notebook lacks
+            warnings.simplefilter("ignore")
+            book = nbformat.convert(nbformat.reader.reads(path.read_text()), 4)
+            nbformat.validate(book)
+            return book
+    except Exception as error:  # any: nbformat looks into what it has not checked yet
+        reason = " ".join(str(error).split())
+        raise DtisError(f"{path}: not a notebook ({reason:.200}); restore it from git") from error
 
 
 def _title(path: Path, book: NotebookNode) -> str:
@@ -124,7 +130,7 @@ def _parameter_names(path: Path, book: NotebookNode) -> set[str]:
     cells = [c for c in book.cells if "parameters" in c.metadata.get("tags", [])]
     try:
         tree = ast.parse(cells[0].source if cells else "")
-    except SyntaxError as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise DtisError(f"{path}: the parameters cell is not plain Python ({error})") from error
     targets = [t for s in tree.body if isinstance(s, ast.Assign) for t in s.targets]
     targets += [s.target for s in tree.body if isinstance(s, ast.AnnAssign)]

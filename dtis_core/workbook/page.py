@@ -1,5 +1,6 @@
 """Executed notebooks as pages for a browser, and the tables in them as data."""
 
+import html
 import re
 from pathlib import Path
 
@@ -36,6 +37,11 @@ def tables_of(executed: Path) -> list[dict]:
         for output in cell.get("outputs", []):
             lines = output.get("data", {}).get("text/markdown", "").splitlines()
             if len(lines) > 2 and lines[0].startswith("| "):
-                rows = [[text.strip() for text in line.strip("|").split("|")] for line in lines]
+                rows = [[_shown(text) for text in line.strip("|").split("|")] for line in lines]
                 tables.append({"title": heading, "rows": [rows[0], *rows[2:]]})
     return tables
+
+
+def _shown(cell: str) -> str:
+    """Return the text that a Markdown cell made by `dtis_core.display.tables` shows."""
+    return html.unescape(re.sub("</?code>", "", cell.strip()))

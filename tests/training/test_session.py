@@ -254,8 +254,8 @@ def test_metrics_and_snapshots_are_kept(tmp_path):
     lines = [json.loads(line) for line in (folder.path / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [20, 40, 45]
     assert all(math.isfinite(line["loss"]) for line in lines)
-    sheet = folder.snapshots()[-1]
-    assert sheet[0] == 45 and sheet[1].shape == (24, 4 * 24, 4)
+    step, sprites = folder.snapshots()[-1]
+    assert step == 45 and sprites.shape == (4, 24, 24, 4)
     assert folder.manifest()["seed"] == 0 and folder.manifest()["preset"] == "tetrominoes/fast"
 
 

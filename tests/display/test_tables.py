@@ -1,0 +1,96 @@
+"""Tables: what they say, and that no text in them is taken for markup."""
+
+from html.parser import HTMLParser
+
+import nbformat
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from nbconvert.filters.markdown_mistune import markdown2html_mistune
+
+from dtis_core.display.tables import paper_vs_here, provenance, table
+from dtis_core.errors import DtisError
+from dtis_core.workbook.index import index_html
+from dtis_core.workbook.page import page_of, tables_of
+
+SHOWN_BY_A_TABLE = {"table", "thead", "tbody", "tr", "th", "td", "code"}
+HOSTILE = [
+    "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "[a](javascript:alert(1))",
+    "![a](http://a/b.png)", "a | b", "`a`", "**a**", "_a_", "~~a~~", "$\\href{x}{y}$", "\\(x\\)",
+    "a\n\n# b", "&lt;b&gt;", "[a][b]", "<http://a>", "\\|", "| |", "</code><b>$",
+    "see http://a.b/c", "WWW.a.b", "a@b.c",
+]  # fmt: skip
+
+
+class Page(HTMLParser):
+    """The tags of a page and the text in its cells."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.cells = set(), []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        if tag in ("td", "th"):
+            self.cells.append("")
+
+    def handle_data(self, data):
+        if self.cells:
+            self.cells[-1] += data
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_cell_shows_its_text_and_nothing_else(text):
+    page = Page(markdown2html_mistune(str(table([{"run": text, text: 1}]))))
+    assert page.tags <= SHOWN_BY_A_TABLE
+    shown = " ".join(text.split())
+    assert [cell.strip() for cell in page.cells] == ["run", shown, shown, "1"]
+
+
+@given(st.text(alphabet=" abchtpw.@_`*~$\\<>&|![](){}\"'#/:-=\n", max_size=20))
+@example("](")
+def test_whatever_the_text_the_table_is_a_table(text):
+    page = Page(markdown2html_mistune(str(table([{"run": text, "here": "x"}]))))
+    assert page.tags <= SHOWN_BY_A_TABLE
+    cells = [cell.strip() for cell in page.cells]
+    assert cells == ["run", "here", " ".join(text.split()), "x"]
+
+
+def test_ordinary_texts_stay_as_they_are():
+    rows = [{"": "ARI [3]", "here": "99.6△ ± 0.2"}, {"": "model.mask_noise", "here": "['a_b']"}]
+    assert str(table(rows)).splitlines() == [
+        "|                  | here        |",
+        "|------------------|-------------|",
+        "| ARI [3]          | 99.6△ ± 0.2 |",
+        "| model.mask_noise | ['a_b']     |",
+    ]
+
+
+def executed(tmp_path, markdown):
+    """A notebook with a Markdown output, as a file."""
+    output = nbformat.v4.new_output("display_data", {"text/markdown": markdown})
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("", outputs=[output])])
+    path = tmp_path / "run.ipynb"
+    nbformat.write(book, path)
+    return path
+
+
+def test_a_runs_manifest_cannot_put_markup_on_a_page(tmp_path):
+    hostile = "<script>alert('here')</script>"
+    manifest = {"preset": hostile, "data": hostile, "seed": hostile, "device": f"$ {hostile}"}
+    made = executed(tmp_path, str(paper_vs_here([{"score": "ARI"}], [manifest])))
+    assert "<script>alert('here')" not in page_of(made)
+    tables = tables_of(made)
+    assert tables[0]["rows"][1][1:5] == [hostile, hostile, hostile, f"$ {hostile}"]
+    record = {
+        "status": "ok", "title": hostile, "paper": hostile, "profile": hostile, "seconds": 1.0,
+        "outputs": {f"{hostile}.png": ""}, "tables": [{"title": hostile, **tables[0]}],
+    }  # fmt: skip
+    index = index_html({hostile: record, "failed": record | {"status": "failed", "error": hostile}})
+    assert "script" not in Page(index).tags and "<td>$ &lt;script&gt;" in index
+
+
+def test_a_manifest_without_a_time_is_named():
+    with pytest.raises(DtisError, match="wall_seconds of a run's manifest.*'soon'; mend it"):
+        provenance([{"wall_seconds": "soon"}])
