@@ -61,7 +61,12 @@ def _parts(
 
 @torch.no_grad()
 def keep_only(model: DTISprites, optimizer: torch.optim.Optimizer, kept: list[int]) -> None:
-    """Shrink the model to the sprites `kept`, in that order, for good."""
+    """Shrink the model to the sprites `kept`, in that order, for good.
+
+    Parameters are replaced by new ones: an old one's gradients keep their size for as long as any
+    graph that was made with it is alive.
+    """
+    replaced: dict[nn.Parameter, nn.Parameter] = {}
     for parameter, name, values, axis, apart in list(_parts(model, optimizer)):
         split = values.unflatten(axis, apart)
         fewer = split.index_select(
@@ -69,9 +74,17 @@ def keep_only(model: DTISprites, optimizer: torch.optim.Optimizer, kept: list[in
         )
         fewer = fewer.flatten(axis, axis + 1)
         if name is None:
-            parameter.data, parameter.grad = fewer, None
+            replaced[parameter] = nn.Parameter(fewer, parameter.requires_grad)
         else:
             optimizer.state[parameter][name] = fewer
+    for module in model.modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            setattr(module, name, replaced.get(parameter, parameter))
+    for group in optimizer.param_groups:
+        group["params"] = [replaced.get(p, p) for p in group["params"]]
+    for old, new in replaced.items():
+        if old in optimizer.state:
+            optimizer.state[new] = optimizer.state.pop(old)
     model.config = replace(model.config, sprites=len(kept))
     model.predictor.sprites = len(kept)
 

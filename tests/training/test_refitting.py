@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from small_run import assert_same_state
 
 import dtis_core as dtis
 from dtis_core import datasets
@@ -78,6 +79,17 @@ def test_a_refitted_run_resumes_to_the_same_weights(tmp_path, stop):
     parts = train(short(), tmp_path / "parts", quiet=True, resume=True)
     for one, other in zip(whole.model().parameters(), parts.model().parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("shrink_at", [4, 5])
+def test_sprites_are_given_up_and_refitted_at_one_step(tmp_path, shrink_at):
+    settings = ("training.extra_sprites=2", "training.retire_from=2")
+    config = short(*settings, f"training.retire_until={shrink_at}")
+    whole = train(config, tmp_path / "whole", quiet=True)
+    assert len(whole.model().sprites.masks) == config.model.sprites
+    train(config, tmp_path / "parts", quiet=True, max_steps=4)
+    parts = train(config, tmp_path / "parts", quiet=True, resume=True)
+    assert_same_state(whole.path, parts.path)
 
 
 @pytest.mark.parametrize(
