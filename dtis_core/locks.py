@@ -2,12 +2,15 @@
 
 import os
 import platform
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 
 from dtis_core.errors import DtisError
+
+PAUSE = 0.02  # seconds between two tries
 
 try:
     import fcntl
@@ -31,8 +34,10 @@ else:
 
 
 @contextmanager
-def locked(path: Path, what: str) -> Iterator[None]:
+def locked(path: Path, what: str, patience: float = 0.0) -> Iterator[None]:
     """Hold the lock file `path`, which is made if need be and removed at the end.
+
+    Waits for another holder `patience` seconds at most.
 
     A file that a killed process left behind does not block. Where the file system knows no locks,
     there is none.
@@ -40,7 +45,7 @@ def locked(path: Path, what: str) -> Iterator[None]:
     Raises DtisError, which begins with `what` (the folder, say, that is locked), where another
     process or thread holds it, and where the file cannot be made.
     """
-    with _held(path, what) as file:
+    with _held(path, what, time.monotonic() + patience) as file:
         with suppress(OSError):  # no room for the holder's name: the lock holds all the same
             file.truncate(0)
             file.write(f"process {os.getpid()} on {platform.node()}\n".encode())
@@ -51,7 +56,7 @@ def locked(path: Path, what: str) -> Iterator[None]:
                 path.unlink()
 
 
-def _held(path: Path, what: str) -> FileIO:
+def _held(path: Path, what: str, deadline: float) -> FileIO:
     """Return the open lock file, once it is locked and the one that others would find."""
     while True:
         try:
@@ -70,6 +75,9 @@ def _held(path: Path, what: str) -> FileIO:
             with file:
                 file.seek(0)
                 holder = file.read(200).decode(errors="replace").strip()
+            if time.monotonic() < deadline:
+                time.sleep(PAUSE)
+                continue
             raise DtisError(
                 f"{what}: in use by {ascii(holder)[1:-1] or 'another process'}; "
                 "wait until it ends, or end it, and run this again"

@@ -1,8 +1,11 @@
 """Locks: one holder at a time, across processes, and none left by a killed one."""
 
+import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
@@ -36,6 +39,18 @@ def test_the_second_is_refused_and_told_who_holds_it(tmp_path, holder):
     holder.communicate()
     with locked(tmp_path / ".lock", "here"):
         pass
+
+
+def test_the_second_may_wait_for_the_first(tmp_path, holder):
+    begun = time.monotonic()
+    with pytest.raises(DtisError, match="here: in use"), locked(tmp_path / ".lock", "here", 0.1):
+        pytest.fail("locked twice")
+    assert time.monotonic() - begun >= 0.1
+    end = threading.Timer(0.2, holder.communicate)
+    end.start()
+    with locked(tmp_path / ".lock", "here", patience=60):
+        assert f"process {os.getpid()}" in (tmp_path / ".lock").read_text()
+    end.join()
 
 
 def test_a_killed_holder_does_not_block(tmp_path, holder):
