@@ -4,18 +4,20 @@ import dataclasses
 import math
 import types
 import typing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
 
 from dtis_core.config_rules import Within, check_rules
-from dtis_core.errors import DtisError, suggest
-from dtis_core.paths import PACKAGE
+from dtis_core.errors import DtisError, shown, suggest
+from dtis_core.files import parse_value, parse_yaml
+from dtis_core.paths import PACKAGE, user_path
 
 PRESETS = PACKAGE / "presets"
 DEFAULT_FAMILY = "fast"
+LARGEST = 10**9  # of any number
 
 Count = Annotated[int, Within(1)]
 CountOrNone = Annotated[int, Within(0)]
@@ -152,9 +154,11 @@ class Config:
                     f"--set {assignment}: unknown section '{path[0]}'{suggest(path[0], SECTIONS)}"
                 )
             try:
-                section[path[1]] = yaml.safe_load(text)
-            except (yaml.YAMLError, ValueError) as error:  # ValueError: of a date
-                raise DtisError(f"--set {assignment}: '{text}' is not a YAML value") from error
+                section[path[1]] = parse_value(text)
+            except ValueError as error:
+                raise DtisError(
+                    f"--set {assignment:.80}: '{text:.80}' is not a YAML value"
+                ) from error
         return from_dict(values, where="--set")
 
 
@@ -170,39 +174,52 @@ def _plain(value: object) -> object:
 def _convert(value: object, kind: object, where: str) -> object:
     """Check `value` against an annotation and return it converted. Raises DtisError."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    wrong = DtisError(f"{where}: expected {_name(kind)}, found {value!r}")
     if origin is Annotated:
         value = _convert(value, arguments[0], where)
         arguments[1].check(value, where)
         return value
     if dataclasses.is_dataclass(kind):
         return _build(kind, value, where)
+    if kind in (int, float):
+        return _number(value, kind, where)
     if origin is Literal:
-        if value not in arguments:
-            raise DtisError(f"{where}: {value!r} is not known{suggest(str(value), arguments)}")
-        return value
+        return _one_of(value, arguments, where)
     if origin in (types.UnionType, typing.Union):
         return None if value is None else _convert(value, arguments[0], where)
+    wanted = (list, tuple) if origin in (list, tuple) else origin or kind
+    if not isinstance(value, wanted) or (origin is tuple and len(value) != len(arguments)):
+        raise DtisError(f"{where}: expected {_name(kind)}, found {shown(value)}")
     if origin in (list, tuple):
-        length = len(arguments) if origin is tuple else None
-        if not isinstance(value, list | tuple) or length not in (None, len(value)):
-            raise wrong
         return origin(_convert(item, arguments[0], where) for item in value)
     if origin is dict:
-        if not isinstance(value, dict):
-            raise wrong
         return {str(k): _convert(v, arguments[1], f"{where}.{k}") for k, v in value.items()}
-    if kind is float and isinstance(value, int | float | str) and not isinstance(value, bool):
-        try:  # YAML reads 1e-4 as a word
-            number = float(value)
-        except (ValueError, OverflowError):
-            raise wrong from None
-        if not math.isfinite(number):
-            raise wrong
-        return number
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise wrong
     return value
+
+
+def _one_of(value: object, known: tuple[str, ...], where: str) -> object:
+    """Return a value that is one of the known words. Raises DtisError for another."""
+    if value not in known:
+        found = shown(value)
+        near = suggest(found.strip("'"), known)
+        raise DtisError(f"{where}: {found} is not known{near}")
+    return value
+
+
+def _number(value: object, kind: type, where: str) -> int | float:
+    """Return an int or a float, as `kind` says. Raises DtisError for what is none, or absurd."""
+    wrong = DtisError(f"{where}: expected {kind.__name__}, found {shown(value)}")
+    given = int if kind is int else int | float | str  # YAML reads 1e-4 as a word
+    if not isinstance(value, given) or isinstance(value, bool):
+        raise wrong
+    try:
+        number = kind(value)
+    except (ValueError, OverflowError):
+        raise wrong from None
+    if kind is float and not math.isfinite(number):
+        raise wrong
+    if abs(number) > LARGEST:
+        raise DtisError(f"{where}: must be within ±{LARGEST:,}, found {shown(value)}")
+    return number
 
 
 def _name(kind: object) -> str:
@@ -217,11 +234,12 @@ def _name(kind: object) -> str:
 def _build(kind: type, values: object, where: str):
     """Build a dataclass from a dict, naming unknown, missing and wrong fields. Raises DtisError."""
     if not isinstance(values, dict):
-        raise DtisError(f"{where}: expected a section with fields, found {values!r}")
+        raise DtisError(f"{where}: expected a section with fields, found {shown(values)}")
     fields = {f.name: f for f in dataclasses.fields(kind)}
     for name in values:
         if name not in fields:
-            raise DtisError(f"{where}: unknown field '{name}'{suggest(str(name), fields)}")
+            found = shown(name).strip("'")
+            raise DtisError(f"{where}: unknown field '{found}'{suggest(found, fields)}")
     hints = typing.get_type_hints(kind, include_extras=True)
     # A section's fields are named as `--set` names them: model.layers.
     join = ": " if kind is Config else "."
@@ -235,25 +253,34 @@ def _build(kind: type, values: object, where: str):
 
 
 def from_dict(values: object, where: str) -> Config:
-    """Build a checked Config; `where` names the source in errors. Raises DtisError."""
+    """Build a checked Config; `where` names the source in errors. Raises DtisError.
+
+    A relative data.path is taken from where the user stands, and is absolute from then on.
+    """
     config = _build(Config, values, where)
     check_rules(config, where)
-    return config
+    if config.data.path is None:
+        return config
+    path = str(user_path(config.data.path, f"{where}: data.path").absolute())
+    return replace(config, data=replace(config.data, path=path))
 
 
 def _read_yaml(path: Path) -> object:
     """Read a YAML file, on top of the preset that its `extends` names, if any."""
     try:
-        values = yaml.safe_load(path.read_text())
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())  # YAML's own take several lines
-        raise DtisError(f"{path}: cannot be read as a configuration ({reason})") from error
-    if isinstance(values, dict) and "extends" in values:
-        base = _read_yaml(_preset_path(values.pop("extends")))
-        for key, value in values.items():
-            base[key] = {**base.get(key, {}), **value} if isinstance(value, dict) else value
-        return base
-    return values
+        values = parse_yaml(path.read_text())
+    except (OSError, ValueError) as error:
+        raise DtisError(f"{path}: cannot be read as a configuration ({error})") from error
+    if not isinstance(values, dict) or "extends" not in values:
+        return values
+    name = values.pop("extends")
+    if not isinstance(name, str):
+        raise DtisError(f"{path}: extends must name a preset, found {shown(name)}")
+    base = _read_yaml(_preset_path(name))
+    for key, value in values.items():
+        sections = isinstance(value, dict) and isinstance(base.get(key), dict)
+        base[key] = base[key] | value if sections else value
+    return base
 
 
 def read_config(path: Path) -> Config:

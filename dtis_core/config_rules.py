@@ -10,6 +10,7 @@ from dtis_core.errors import DtisError
 if TYPE_CHECKING:
     from dtis_core.config import Config
 
+MOST_VALUES = 2**33  # of one array: 32 GiB in single precision
 TURNS_BACK = {"tint", "colour", "position", "placement", "translation", "similarity"}
 """Transformations whose scenes can be turned by quarters."""
 
@@ -52,6 +53,7 @@ def check_rules(config: "Config", where: str) -> None:
                 found = getattr(getattr(config, section), field)
                 found = list(found) if isinstance(found, tuple) else found
                 raise DtisError(f"{where}: {name} must be {wanted}, found {found}")
+    _check_memory(config, where)
 
 
 Rules = Iterator[tuple[bool, str, str]]
@@ -110,3 +112,39 @@ def _training_rules(config: "Config") -> Rules:
     for name in training.curriculum:
         rule = f"of transformations that the model has, not {name}"
         yield name in known, "training.curriculum", rule
+
+
+def _check_memory(config: "Config", where: str) -> None:
+    """Raise DtisError where one of the largest arrays is larger than any machine should hold."""
+    model, search, training, data = config.model, config.search, config.training, config.data
+    sprites, pixels = "model.sprites + training.extra_sprites", "model.image_size x model.channels"
+    factors = {
+        "data.count": data.count or 0,
+        "data.held_out": data.held_out or 0,
+        "training.batch_size": training.batch_size,
+        sprites: model.sprites + training.extra_sprites,
+        pixels: math.prod(model.image_size) * (model.channels + 1),
+        "model.sprite_size": math.prod(model.sprite_size) * (model.channels + 1),
+        "model.layers": model.layers,
+        "model.backgrounds": model.backgrounds,
+        "search.turns": search.turns,
+        "search.inference_turns": search.inference_turns or 1,
+        "model.pool": model.pool**2 * 2**16,  # by a network's features and hidden units
+    }
+    arrays = [
+        ("data.count", pixels),
+        ("data.held_out", pixels),
+        (sprites, "model.sprite_size"),
+        ("model.layers", "model.pool"),
+        ("training.batch_size", "model.layers", pixels),
+        ("training.batch_size", "model.backgrounds", pixels),
+        ("training.batch_size", sprites, "search.turns", pixels),
+        ("training.batch_size", sprites, "search.inference_turns", pixels),
+    ]
+    for array in arrays:
+        size = math.prod(factors[name] for name in array)
+        if size > MOST_VALUES:
+            raise DtisError(
+                f"{where}: {' x '.join(array)} asks for an array of {size:.0e} values, but "
+                f"{MOST_VALUES:.0e} are the most; lower one of them"
+            )

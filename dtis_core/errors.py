@@ -1,6 +1,7 @@
 """The one exception a user of dtis meets when the input, not the code, is at fault."""
 
 import difflib
+import reprlib
 from collections.abc import Iterable
 
 
@@ -23,3 +24,21 @@ def suggest(word: str, known: Iterable[str]) -> str:
     known = sorted(known)
     nearest = difflib.get_close_matches(word, known, n=1)
     return f", did you mean '{nearest[0]}'?" if nearest else f"; known: {', '.join(known)}"
+
+
+class _Short(reprlib.Repr):
+    """Shows the beginning of what is long, and the outside of what is deep."""
+
+    def __init__(self):
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxother = 3, 80, 80
+
+    def repr_int(self, value: int, level: int) -> str:
+        """Show an integer; Python itself refuses to spell out the largest."""
+        return (
+            repr(value) if value.bit_length() < 100 else f"an integer of {value.bit_length()} bits"
+        )
+
+
+shown = _Short().repr
+"""Returns a value as a message quotes it: short, whatever it is."""

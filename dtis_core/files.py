@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -9,12 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+import yaml
 from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from dtis_core.errors import DtisError
+from dtis_core.errors import DtisError, shown
 
 Made = TypeVar("Made")
 # By a file's content, whatever its name ends in. Pillow reads more, and hands some of it, such as
@@ -70,6 +72,42 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def make_folder(path: Path, new: bool = False) -> None:
+    """Make a folder, and those it lies in.
+
+    Raises DtisError where that cannot be; for a `new` one, also where something is there.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=not new)
+    except FileExistsError as error:
+        raise DtisError(f"{path}: exists already; choose another folder, or remove it") from error
+    except OSError as error:
+        raise DtisError(
+            f"{path}: cannot be made ({error.strerror or error}); choose another folder, or check "
+            "your permission to write there"
+        ) from error
+
+
+def leftovers(folder: Path, names: str) -> list[Path]:
+    """Return the temporary files that `replacing` left in a folder when its process was killed.
+
+    `names` is a regular expression of the files that they were to become.
+    """
+    made = re.compile(rf"\.({names})\.[a-z0-9_]{{8}}(\.\w+)?")
+    return [file for file in folder.glob(".*") if made.fullmatch(file.name)]
+
+
+def remove(file: Path) -> None:
+    """Delete a file, if it is there. Raises DtisError where the folder cannot be written."""
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        raise DtisError(
+            f"{file}: cannot be removed ({error.strerror or error}); "
+            "check your permission to write there"
+        ) from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
     with replacing(path) as temporary:
@@ -81,13 +119,64 @@ def write_json(path: Path, values: object) -> None:
     write_text(path, json.dumps(values, indent=1) + "\n")
 
 
+def parse_json(text: str) -> object:
+    """Return what JSON says. Raises ValueError where it is not JSON, or too deep to read."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("its brackets are nested too deeply") from None
+
+
 def read_json(path: Path) -> dict:
-    """Read JSON. Raises DtisError where the file is missing or damaged."""
+    """Read a JSON object. Raises DtisError where the file is missing, damaged or something else."""
     check_regular(path)
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError) as error:
+        values = parse_json(path.read_text())
+    except (OSError, ValueError) as error:
         raise DtisError(f"{path}: cannot be read as JSON ({error})") from error
+    return as_object(values, str(path), {})
+
+
+def as_object(value: object, where: str, fields: dict[str, type]) -> dict:
+    """Return a value of JSON that is an object with at least these fields, each of its type.
+
+    An integer is a float, too. Raises DtisError, which begins with `where`, for anything else.
+    """
+    if not isinstance(value, dict):
+        raise DtisError(f"{where}: expected an object with fields, found {shown(value)}")
+    for name, kind in fields.items():
+        if name not in value:
+            raise DtisError(f"{where}: lacks the field '{name}'; restore the file, or train again")
+        found = value[name]
+        wanted = (int, float) if kind is float else kind
+        if not isinstance(found, wanted) or isinstance(found, bool):
+            raise DtisError(
+                f"{where}: '{name}' must be of type {kind.__name__}, found {shown(found)}"
+            )
+    return value
+
+
+def parse_yaml(text: str) -> object:
+    """Return what YAML says. Raises ValueError, in one line, where it says nothing plain."""
+    try:
+        return yaml.safe_load(text)
+    except Exception as error:  # of any kind: what its readers of numbers and dates stumble over
+        reason = str(error) if isinstance(error, yaml.YAMLError) else repr(error)
+        raise ValueError(" ".join(reason.split())) from error
+
+
+def parse_value(text: str) -> object:
+    """Return one value that YAML spells, given on a command line, where # begins no comment.
+
+    Raises ValueError where it spells none.
+    """
+    value = parse_yaml(text)
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    if not text[node.end_mark.index if node else 0 :].strip():
+        return value
+    if node is None or (isinstance(node, yaml.ScalarNode) and node.style is None):
+        return text.strip()
+    raise ValueError("something follows its end")
 
 
 def read_picture(path: Path, convert: Callable[[Image.Image], Made]) -> Made:
@@ -131,16 +220,40 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         ) from error
 
 
-def load_weights(module, tensors: dict[str, Tensor], where: Path) -> None:
-    """Load weights by name. Raises DtisError naming the first name or shape that does not fit."""
-    expected = module.state_dict()
+def first_not_finite(tensors: dict[str, Tensor]) -> str | None:
+    """Return the name of the first tensor that holds nan or infinity, if any does."""
+    return next((name for name in sorted(tensors) if not tensors[name].isfinite().all()), None)
+
+
+def check_tensors(tensors: dict[str, Tensor], expected: dict[str, Tensor], where: Path) -> None:
+    """Raise DtisError naming the first tensor that is absent, unknown or unlike the expected one.
+
+    Shapes must be equal, and where one holds real numbers, so must the other: finite ones.
+    """
     for name in sorted(expected.keys() | tensors.keys()):
         if name not in tensors or name not in expected:
             which = "lacks" if name not in tensors else "has the unknown"
             raise DtisError(f"{where}: {which} tensor '{name}'; is its config.yaml another run's?")
-        if tensors[name].shape != expected[name].shape:
+        found, wanted = tensors[name], expected[name]
+        if found.shape != wanted.shape:
             raise DtisError(
-                f"{where}: tensor '{name}' has shape {tuple(tensors[name].shape)}, its config.yaml "
-                f"asks for {tuple(expected[name].shape)}"
+                f"{where}: tensor '{name}' has shape {tuple(found.shape)}, its config.yaml "
+                f"asks for {tuple(wanted.shape)}"
             )
+        if found.is_floating_point() != wanted.is_floating_point() or found.is_complex():
+            raise DtisError(
+                f"{where}: tensor '{name}' is of {found.dtype}, not {wanted.dtype}; copy the file "
+                "again, or train again"
+            )
+        if not found.to(wanted.dtype).isfinite().all():
+            raise DtisError(
+                f"{where}: tensor '{name}' holds nan or infinity; copy the file again, or train "
+                "again with lower rates"
+            )
+
+
+def load_weights(module, tensors: dict[str, Tensor], where: Path) -> None:
+    """Load weights by name. Raises DtisError naming the first tensor that does not fit."""
+    expected = module.state_dict()
+    check_tensors(tensors, expected, where)
     module.load_state_dict({name: tensors[name].to(expected[name].dtype) for name in expected})

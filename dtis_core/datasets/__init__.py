@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Integer, UInt8
 
 from dtis_core.config import Config
-from dtis_core.errors import DtisError, suggest
-from dtis_core.paths import data_root
+from dtis_core.errors import DtisError, shown, suggest
+from dtis_core.paths import data_root, user_path
 
 
 @dataclass(frozen=True)
@@ -92,13 +92,19 @@ class Request:
 
 Loader = Callable[[Request], SceneDataset]
 DATASETS: dict[str, Loader] = {}
+WITHOUT_FILES: set[str] = set()  # the data sets that take no folder
 
 
-def register(name: str) -> Callable[[Loader], Loader]:
-    """Register a loader, which answers a `Request`, under `name`."""
+def register(name: str, files: bool = True) -> Callable[[Loader], Loader]:
+    """Register a loader, which answers a `Request`, under `name`.
+
+    `files` says whether it reads any of the request's `root`.
+    """
 
     def add(loader: Loader) -> Loader:
         DATASETS[name] = loader
+        if not files:
+            WITHOUT_FILES.add(name)
         return loader
 
     return add
@@ -117,8 +123,8 @@ def load(
     `root` None means `data_root()`.
 
     Raises:
-        DtisError: unknown name or split, a count below 1, a negative seed, or a missing or
-            damaged file.
+        DtisError: unknown name or split, a count below 1, a negative seed, a root for data that
+            are not read from files, or a missing or damaged file.
     """
     if name not in DATASETS:
         raise DtisError(f"unknown dataset '{name}'{suggest(name, DATASETS)}")
@@ -126,7 +132,12 @@ def load(
         raise DtisError(f"count is {count}; ask for at least 1 image of '{name}'")
     if seed < 0:
         raise DtisError(f"seed is {seed}; give 0 or more")
-    root = data_root() if root is None else Path(root).expanduser()
+    if root is not None and name in WITHOUT_FILES:
+        raise DtisError(
+            f"{shown(str(root))}: '{name}' is not read from files; leave --path and data.path out, "
+            "or name other data"
+        )
+    root = data_root() if root is None else user_path(root, "root")
     return DATASETS[name](Request(split, count, seed, root, size))
 
 

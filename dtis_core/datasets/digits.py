@@ -10,7 +10,7 @@ SIZE = (28, 28)
 BRIGHTEST = 16  # in scikit-learn's 8x8 images, which start from 0
 
 
-@register("digits")
+@register("digits", files=False)
 def load(request: Request) -> SceneDataset:
     """Return the digits, light strokes on black, enlarged (to 28x28 by default).
 

@@ -168,7 +168,7 @@ def _some_hidden(factors: Factors) -> Bool[np.ndarray, " N"]:
     return ((pixels[:, 1:] == 0) & (factors.shape > 0)).any(axis=1)
 
 
-@register("multi-dsprites")
+@register("multi-dsprites", files=False)
 def load_generated(request: Request) -> SceneDataset:
     """Generate images of 2 to 5 objects; see `sample` for what is drawn.
 
@@ -179,7 +179,7 @@ def load_generated(request: Request) -> SceneDataset:
     return _load_generated(request, "multi-dsprites", (2, 5))
 
 
-@register("multi-dsprites2")
+@register("multi-dsprites2", files=False)
 def load_generated_pairs(request: Request) -> SceneDataset:
     """Generate images of exactly two objects, Multi-dSprites2 (Sec. 4.1), as "multi-dsprites"."""
     return _load_generated(request, "multi-dsprites2", (2, 2))

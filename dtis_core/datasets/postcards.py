@@ -69,7 +69,7 @@ HUES = np.array([
 """The colours of each motif's polygons."""
 
 
-@register("postcards")
+@register("postcards", files=False)
 def load(request: Request) -> SceneDataset:
     """Generate cards, 1,200 by default, with masks and the motif of each, 0 for none.
 

@@ -112,7 +112,7 @@ def _overlapping(corners: Integer[np.ndarray, "N 3 4 2"]) -> Bool[np.ndarray, " 
     return shared.any(axis=(1, 2))
 
 
-@register("tetrominoes")
+@register("tetrominoes", files=False)
 def load_generated(request: Request) -> SceneDataset:
     """Generate `request.count` images (60,000 for "train" and 320 for "test" by default).
 

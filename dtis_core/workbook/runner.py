@@ -20,11 +20,10 @@ from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 
-import yaml
 from tqdm import tqdm
 
 from dtis_core.errors import DtisError, suggest
-from dtis_core.files import system_errors_explained, write_json, write_text
+from dtis_core.files import parse_value, system_errors_explained, write_json, write_text
 from dtis_core.locks import locked
 from dtis_core.paths import CLONE, NOTEBOOKS
 from dtis_core.workbook.index import index_html
@@ -137,8 +136,8 @@ def parse_assignments(assignments: Iterable[str]) -> dict:
         if not (separator and name.isidentifier()):
             raise DtisError(f"--set: found '{assignment:.80}', give name=value")
         try:
-            value = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: of a date
+            value = parse_value(text)
+        except ValueError as error:
             raise DtisError(f"--set {name}: '{text:.80}' is not a YAML value") from error
         if not isinstance(value, (str, int, float, bool, type(None))):
             raise DtisError(

@@ -54,6 +54,11 @@ def test_a_registered_loader_gets_what_load_was_given(requests, tmp_path):
     ]
 
 
+def test_a_folder_for_data_without_files_is_refused(tmp_path):
+    with pytest.raises(DtisError, match="'digits' is not read from files; leave --path"):
+        datasets.load("digits", root=tmp_path)
+
+
 def config(*settings):
     return load_preset("tetrominoes").override(
         ["data.name=mine", "model.image_size=[6, 8]", *settings]
@@ -65,7 +70,7 @@ def test_a_configuration_names_its_data_folder_and_size(requests, tmp_path):
     datasets.load_for(config("data.path=elsewhere"), "train", 2)
     assert requests == [
         Request("test", None, 0, tmp_path, (6, 8)),
-        Request("train", 2, 0, Path("elsewhere"), (6, 8)),
+        Request("train", 2, 0, Path.cwd() / "elsewhere", (6, 8)),
     ]
 
 

@@ -325,7 +325,7 @@ def test_a_damaged_record_is_named_and_nothing_is_removed(tmp_path, notebooks, d
 
 def test_assignments_are_yaml_scalars():
     parsed = parse_assignments(
-        ["steps=5", "rate=1e-3", "name=tetrominoes", "compiled=true", "none="]
+        ["steps=5", "rate=1e-3", "name=tetrominoes", "compiled=true", "none=", "title=run #1"]
     )
     assert parsed == {
         "steps": 5,
@@ -333,6 +333,7 @@ def test_assignments_are_yaml_scalars():
         "name": "tetrominoes",
         "compiled": True,
         "none": None,
+        "title": "run #1",
     }
 
 
