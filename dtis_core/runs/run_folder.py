@@ -6,6 +6,9 @@ trainer.safetensors   weights, Adam's moments, step and usage counts: what resum
 metrics.jsonl         one line every few steps
 sprites/STEP.png      small snapshots of the sprites, side by side, with transparency
 manifest.json         seed, commit, versions, device, wall time, data fingerprint, scores
+
+Two locks, both gone when nobody writes: one that a training holds from its first step to its last,
+and a short one around each change of the manifest, which scoring changes, too.
 """
 
 import json
@@ -14,6 +17,8 @@ import platform
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -21,28 +26,34 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
-from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
 from dtis_core.config import Config, read_config
 from dtis_core.errors import DtisError
 from dtis_core.files import (
+    first_not_finite,
+    leftovers,
     load_weights,
-    read_json,
-    read_picture,
+    make_folder,
     read_tensors,
+    remove,
     replacing,
     write_json,
     write_tensors,
     write_text,
 )
+from dtis_core.locks import locked
 from dtis_core.model.dti_sprites import DTISprites
-from dtis_core.paths import PACKAGE
-from dtis_core.pictures import to_pixels
+from dtis_core.paths import PACKAGE, user_path
+from dtis_core.runs.record_files import read_manifest, read_metrics
+from dtis_core.runs.sprite_sheet import read_sprite_sheet, sprite_sheet
 from dtis_core.search.seeking import build_model
 
-PARTS = 1, 2, 4  # of their size, that sprites have while a run is coarse
+FILES = ("config.yaml", "model.safetensors", "trainer.safetensors", "metrics.jsonl",
+         "manifest.json")  # fmt: skip
+PICTURE = r"\d{6,}\.png"  # of a snapshot
+PATIENCE = 20.0  # seconds that a change of the manifest waits for another one
 
 
 def commit() -> str:
@@ -66,30 +77,10 @@ def device_name(device: torch.device) -> str:
     return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
 
 
-def sprite_sheet(model: DTISprites) -> np.ndarray:
-    """Return all sprites side by side as one RGBA image, uint8 (h, K w, 4)."""
-    canvases = model.sprite_images().cpu()  # (K, C+1, h, w)
-    if canvases.shape[1] == 2:
-        canvases = torch.cat([canvases[:, :1].repeat(1, 3, 1, 1), canvases[:, 1:]], dim=1)
-    K, D, h, w = canvases.shape
-    return to_pixels(canvases.permute(1, 2, 0, 3).reshape(D, h, K * w))  # (h, K w, D)
-
-
-def read_sprite_sheet(path: Path, size: tuple[int, int]) -> UInt8[np.ndarray, "K h w 4"]:
-    """Cut what `sprite_sheet` returned into sprites of `size`, or of half or a quarter of it.
-
-    Raises DtisError for a damaged file, or one that is no row of such sprites.
-    """
-
-    def cut(picture: Image.Image) -> np.ndarray:
-        part = next((p for p in PARTS if picture.height * p == size[0] and size[1] % p == 0), None)
-        if picture.mode != "RGBA" or part is None or picture.width * part % size[1]:
-            found = f"{picture.mode} of {picture.height} x {picture.width} pixels"
-            raise ValueError(f"{found} is no row of RGBA sprites of {size[0]} x {size[1]}")
-        h, w = size[0] // part, size[1] // part
-        return np.asarray(picture).reshape(h, -1, w, 4).transpose(1, 0, 2, 3)
-
-    return read_picture(path, cut)
+def halved(values: Tensor) -> Tensor:
+    """Return real numbers in half precision, unless one is too large for it."""
+    half = values.half() if values.is_floating_point() else values
+    return half if half.isfinite().all() else values
 
 
 @dataclass(frozen=True)
@@ -105,7 +96,8 @@ class RunFolder:
     """Reads and writes one run folder."""
 
     def __init__(self, path: Path | str):
-        self.path = Path(path)
+        """Name a folder, which need not be there. Raises DtisError for what is no path."""
+        self.path = user_path(path, "run folder")
 
     @property
     def checkpoint_file(self) -> Path:
@@ -116,6 +108,33 @@ class RunFolder:
     def exists(self) -> bool:
         """Whether a run was begun here."""
         return (self.path / "config.yaml").is_file()
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the folder for a training, and clear away what a killed one left half-written.
+
+        A folder that the training makes but writes nothing in goes again. Raises DtisError that
+        names the process which trains here already.
+        """
+        made = [path for path in (self.path, *self.path.parents) if not path.exists()]
+        try:
+            make_folder(self.path)
+            with locked(self.path / ".lock", str(self.path)):
+                with self._changing_manifest():
+                    for file in leftovers(self.path, "|".join(map(re.escape, FILES))):
+                        remove(file)
+                    for file in leftovers(self.path / "sprites", PICTURE):
+                        remove(file)
+                yield
+        finally:
+            for path in made:
+                with suppress(OSError):
+                    path.rmdir()  # which spares what holds a file
+
+    def _changing_manifest(self) -> AbstractContextManager[None]:
+        """Return a context in which nobody else changes the manifest."""
+        file = self.path / "manifest.json"
+        return locked(file.with_name(".manifest.lock"), str(file), PATIENCE)
 
     def begin(self, config: Config, seed: int, fingerprint: str, data_name: str) -> None:
         """Start a run's records. Raises DtisError where the folder already holds a run."""
@@ -143,11 +162,9 @@ class RunFolder:
         )
 
     def clear(self) -> None:
-        """Delete a former run's files, and nothing else."""
-        names = ("config.yaml", "model.safetensors", "trainer.safetensors", "metrics.jsonl",
-                 "manifest.json")  # fmt: skip
-        for file in [self.path / name for name in names] + self._snapshot_files():
-            file.unlink(missing_ok=True)
+        """Delete a former run's files, and nothing else. Raises DtisError where it cannot."""
+        for file in [self.path / name for name in FILES] + self._snapshot_files():
+            remove(file)
 
     def start_again(self) -> None:
         """Drop what a run logged before it was killed without a checkpoint.
@@ -161,12 +178,12 @@ class RunFolder:
             )
         write_text(self.path / "metrics.jsonl", "")
         for file in self._snapshot_files():
-            file.unlink()
+            remove(file)
 
     def _snapshot_files(self) -> list[Path]:
         """Return the pictures of snapshots, in order: a kill may leave .temporaries beside them."""
         files = (self.path / "sprites").glob("*.png")
-        return sorted(file for file in files if re.fullmatch(r"\d{6,}", file.stem))
+        return sorted(file for file in files if re.fullmatch(PICTURE, file.name))
 
     def config(self) -> Config:
         """Return the run's configuration. Raises DtisError where there is none."""
@@ -175,8 +192,8 @@ class RunFolder:
         return read_config(self.path / "config.yaml")
 
     def manifest(self) -> dict:
-        """Return the manifest."""
-        return read_json(self.path / "manifest.json")
+        """Return the manifest, as `read_manifest` does."""
+        return read_manifest(self.path / "manifest.json")
 
     def write_manifest(self, values: dict) -> None:
         """Replace the manifest."""
@@ -184,7 +201,14 @@ class RunFolder:
 
     def update_manifest(self, **values: object) -> None:
         """Change some of the manifest's entries."""
-        self.write_manifest(self.manifest() | values)
+        with self._changing_manifest():
+            self.write_manifest(self.manifest() | values)
+
+    def note_scores(self, key: str, scores: dict) -> None:
+        """Record scores on some data and split, beside those on others."""
+        with self._changing_manifest():
+            manifest = self.manifest()
+            self.write_manifest(manifest | {"scores": manifest.get("scores", {}) | {key: scores}})
 
     def note_resumption(self, step: int) -> None:
         """Record by which commit the run goes on at a step, where that is another one."""
@@ -194,13 +218,8 @@ class RunFolder:
             self.update_manifest(resumed=[*former, {"step": step, "commit": commit()}])
 
     def metrics(self) -> list[dict]:
-        """Return all lines of metrics.jsonl; a last line cut short by a kill is left out."""
-        file = self.path / "metrics.jsonl"
-        try:
-            lines = file.read_text().splitlines(keepends=True)
-            return [json.loads(line) for line in lines if line.endswith("\n")]
-        except (OSError, ValueError) as error:
-            raise DtisError(f"{file}: cannot be read as lines of JSON ({error})") from error
+        """Return all lines of metrics.jsonl, as `read_metrics` does."""
+        return read_metrics(self.path / "metrics.jsonl")
 
     def log(self, **values: object) -> None:
         """Append one line to metrics.jsonl."""
@@ -231,7 +250,17 @@ class RunFolder:
         status: str,
         device: torch.device,
     ) -> None:
-        """Write trainer state first, then the weights for use, then the manifest."""
+        """Write trainer state first, then the weights for use, then the manifest.
+
+        Raises DtisError, the former files kept, where a value is not finite or the disk is full.
+        """
+        name = first_not_finite(checkpoint.state)
+        if name:
+            raise DtisError(
+                f"{self.checkpoint_file}: '{name}' holds nan or infinity at step "
+                f"{checkpoint.step}; the last checkpoint is kept. Try lower rates, such as "
+                "--set training.network_rate=3e-4"
+            )
         step, seconds = checkpoint.step, checkpoint.wall_seconds
         metadata = {"step": str(step), "wall_seconds": repr(seconds)}
         write_tensors(self.checkpoint_file, checkpoint.state, metadata)
@@ -249,6 +278,8 @@ class RunFolder:
         tensors, metadata = read_tensors(file)
         try:
             step, seconds = int(metadata["step"]), float(metadata["wall_seconds"])
+            if step < 0 or not 0 <= seconds < math.inf:
+                raise ValueError("out of range")
         except (KeyError, ValueError) as error:
             raise DtisError(
                 f"{file}: its header has no step and wall_seconds, so it is no checkpoint; "
@@ -261,40 +292,42 @@ class RunFolder:
         lines = [json.dumps(line) for line in self.metrics() if line["step"] <= step]
         write_text(self.path / "metrics.jsonl", "".join(line + "\n" for line in lines))
 
-    def export(self, destination: Path, half: bool = True, snapshots: int = 40) -> "RunFolder":
+    def export(
+        self, destination: Path | str, half: bool = True, snapshots: int = 40
+    ) -> "RunFolder":
         """Copy configuration, weights, metrics, manifest and some snapshots to a new folder.
 
-        Weights are stored in half precision where `half`; what only resuming needs is left out.
-        Returns the new folder. Raises DtisError where it exists, this is no run folder, or
-        `snapshots` is not at least 1.
+        Weights are stored in half precision where `half`, but those too large for it in single;
+        what only resuming needs is left out. Returns the new folder. Raises DtisError where it
+        exists, this is no run folder, or `snapshots` is not at least 1.
         """
         if snapshots < 1:
             raise DtisError(f"--snapshots: must be at least 1, found {snapshots}")
-        if destination.exists():
-            raise DtisError(f"{destination}: exists already; choose another folder, or remove it")
-        config, manifest = self.config(), self.manifest()
+        new = RunFolder(destination)
+        config, manifest, metrics = self.config(), self.manifest(), self.metrics()
         for scores in manifest.get("scores", {}).values():
-            scores["run"] = destination.name
-        weights = read_tensors(self.path / "model.safetensors")[0]
+            scores["run"] = new.path.name
+        weights = self.model().state_dict()  # checked
         if half:
-            weights = {k: v.half() if v.is_floating_point() else v for k, v in weights.items()}
-        lines = "".join(json.dumps(line) + "\n" for line in self.metrics())
-        write_text(destination / "metrics.jsonl", lines)
-        write_tensors(destination / "model.safetensors", weights, {})
+            weights = {name: halved(values) for name, values in weights.items()}
+        make_folder(new.path, new=True)
+        write_text(new.path / "metrics.jsonl", "".join(json.dumps(m) + "\n" for m in metrics))
+        write_tensors(new.path / "model.safetensors", weights, {})
         files = self._snapshot_files()
         for file in files[:: -max(1, math.ceil(len(files) / snapshots))]:  # the last one always
-            with replacing(destination / "sprites" / file.name) as temporary:
+            with replacing(new.path / "sprites" / file.name) as temporary:
                 shutil.copyfile(file, temporary)
-        write_json(destination / "manifest.json", manifest)
-        write_text(destination / "config.yaml", yaml.safe_dump(config.to_dict(), sort_keys=False))
-        return RunFolder(destination)
+        write_json(new.path / "manifest.json", manifest)
+        write_text(new.path / "config.yaml", yaml.safe_dump(config.to_dict(), sort_keys=False))
+        return new
 
     def model(self, device: str = "cpu") -> DTISprites:
         """Return the trained model, in evaluation mode. Raises DtisError for damaged files."""
         config, file = self.config(), self.path / "model.safetensors"
         weights = read_tensors(file)[0]
         # A run that is not finished may have extra sprites yet.
-        count = len(weights.get("sprites.appearances", ()))
+        name = "sprites.appearances"
+        count = weights[name].shape[:1].numel() if name in weights else 0
         sprites = max(count, config.model.sprites)
         model = build_model(replace(config.model, sprites=sprites), config.search)
         load_weights(model, weights, file)

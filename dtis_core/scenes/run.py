@@ -15,7 +15,7 @@ from dtis_core.config import Config
 from dtis_core.errors import DtisError, suggest
 from dtis_core.files import replacing
 from dtis_core.model.dti_sprites import DTISprites
-from dtis_core.paths import SHIPPED
+from dtis_core.paths import SHIPPED, user_path
 from dtis_core.pictures import to_pixels, to_tensor
 from dtis_core.runs.recorded import shipped_names
 from dtis_core.runs.run_folder import RunFolder
@@ -34,7 +34,7 @@ def load(name: str | Path, device: str = "cpu") -> "Run":
 
     Raises DtisError for an unknown name, one that could mean either, or a damaged folder.
     """
-    path, known = Path(name), shipped_names()
+    path, known = user_path(name, "run"), shipped_names()
     if name in known:
         if RunFolder(path).exists:
             raise DtisError(f"'{name}' is a shipped model and a run folder; write ./{name} for it")
@@ -116,11 +116,12 @@ class Run:
 
         Returns the files. Raises DtisError where they cannot be written.
         """
+        folder = user_path(folder, "folder")
         backgrounds = self.model.backgrounds.canvases().detach().clamp(0, 1)[:, :-1]
         paths = []
         for name, canvases in {"sprite": self.sprites, "background": backgrounds}.items():
             for number, picture in enumerate(to_pixels(canvases), 1):  # (h, w, D)
-                paths.append(Path(folder) / f"{name}_{number:02}.png")
+                paths.append(folder / f"{name}_{number:02}.png")
                 with replacing(paths[-1]) as temporary:
                     Image.fromarray(picture.squeeze()).save(temporary)
         return paths

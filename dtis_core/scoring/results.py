@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dtis_core.config import Config, load_preset
 from dtis_core.errors import DtisError
+from dtis_core.files import as_object
 from dtis_core.paths import SHIPPED
 from dtis_core.runs.run_folder import RunFolder
 from dtis_core.scoring.metrics import summarise
@@ -92,10 +93,14 @@ def percent(values: list[float]) -> str:
 def score_cells(folders: Sequence[RunFolder], scores: Iterable[str]) -> dict[str, str]:
     """Return cells of a table: each score's mean and deviation over runs; without any, "not run".
 
-    Raises DtisError for a run that was not scored.
+    Raises DtisError for a run that was not scored so.
     """
-    found = [own_scores(folder) for folder in folders]
-    return {name: percent([s[name] for s in found]) if found else NOT_RUN for name in scores}
+    fields = dict.fromkeys(scores, float)
+    found = [
+        as_object(own_scores(folder), f"{folder.path}/manifest.json: scores", fields)
+        for folder in folders
+    ]
+    return {name: percent([s[name] for s in found]) if found else NOT_RUN for name in fields}
 
 
 def result_table() -> list[dict[str, str]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from dtis_core import datasets
 from dtis_core.config import DataConfig
 from dtis_core.errors import DtisError
-from dtis_core.paths import SHIPPED
+from dtis_core.paths import SHIPPED, user_path
 from dtis_core.runs.run_folder import commit
 from dtis_core.scenes.run import load
 from dtis_core.scoring.evaluation import evaluate
@@ -26,21 +26,21 @@ def score(
     `search.views=1`, change how scenes are sought, and are recorded, too. Raises DtisError for a
     run or data that cannot be had, and NoLabels for data without truth.
     """
-    if path and not data_name:
+    if path is not None and not data_name:
         raise DtisError(f"--path {path}: of which data? Name it with --data, such as --data folder")
     run = load(name).seeking(settings)
-    config = run.config
+    config, manifest = run.config, run.manifest  # which a training may change meanwhile
     if data_name:
+        path = path if path is None else str(user_path(path, "--path"))
         config = replace(config, data=DataConfig(data_name, path))
     split = split or config.data.score_split
     data = datasets.load_for(config, split, config.data.held_out)
     scores = {"run": run.folder.path.name, "preset": run.config.preset, "split": split}
     scores |= evaluate(run, data)
-    scores |= {k: run.manifest.get(k) for k in ("seed", "step", "commit", "device", "wall_seconds")}
+    scores |= {k: manifest.get(k) for k in ("seed", "step", "commit", "device", "wall_seconds")}
     scores["scored_by_commit"] = commit()
     if settings:
         scores["settings"] = list(settings)
     if run.folder.path.resolve().parent != SHIPPED.resolve():
-        kept = run.manifest.get("scores", {})
-        run.folder.update_manifest(scores=kept | {f"{config.data.name}/{split}": scores})
+        run.folder.note_scores(f"{config.data.name}/{split}", scores)
     return scores

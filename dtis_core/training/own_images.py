@@ -5,6 +5,7 @@ from pathlib import Path
 from dtis_core.config import Config, from_dict, load_preset
 from dtis_core.datasets.folder import ADVICE, list_folder
 from dtis_core.errors import DtisError
+from dtis_core.paths import user_path
 
 SIDES = (16, 256)
 MOMENTS = (
@@ -51,7 +52,7 @@ def settings_for(
     Raises:
         DtisError: no image in the folder, or a number out of range; it says which and what is.
     """
-    folder = Path(folder).expanduser().resolve()
+    folder = user_path(folder, "folder").resolve()
     list_folder(folder, ADVICE)
     if side % 4 or not SIDES[0] <= side <= SIDES[1]:
         raise DtisError(f"side: must be a multiple of 4 in {SIDES[0]}..{SIDES[1]}, found {side}")

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,34 +59,50 @@ def train(  # noqa: PLR0913 - a keyword for each option of `dtis train`
 
     `resume` continues the folder's run, with identical results on a CPU; the configuration and
     seed must be the folder's own. A Ctrl-C or a watcher's stop leaves a usable folder. Raises
-    DtisError for bad input, a folder in use, a loss that is not finite or a disk that is full.
+    DtisError for bad input, a folder in use, a loss that is not finite or a disk that is full;
+    after that, as after any other exception, the run's status is "failed".
     """
     if not 0 <= seed < 2**32:
         raise DtisError(f"seed: must be in 0..{2**32 - 1}, found {seed}")
     if max_steps is not None and max_steps < 1:
         raise DtisError(f"max_steps: must be at least 1, found {max_steps}")
+    if not checkpoint_seconds >= 0:  # nan, too, would never be over
+        raise DtisError(f"checkpoint_seconds: must be 0 or more, found {checkpoint_seconds}")
     config = load_preset(config) if isinstance(config, str) else config
     folder = RunFolder(out)
-    data = datasets.load_for(config, config.data.train_split, config.data.count)
-    trainer = Trainer(config, data.images, seed, check_device(device))
-    seconds = 0.0
-    if resume:
-        check_same_run(folder, config, seed, data.fingerprint)
-        if folder.checkpoint_file.is_file():
-            checkpoint = folder.checkpoint()
-            trainer.load_state(checkpoint.state, checkpoint.step, folder.checkpoint_file)
-            folder.forget_after(trainer.step)
-            seconds = checkpoint.wall_seconds
+    with folder.writing():
+        data = datasets.load_for(config, config.data.train_split, config.data.count)
+        trainer = Trainer(config, data.images, seed, check_device(device))
+        if resume:
+            seconds = _go_on(folder, trainer, data.fingerprint)
         else:
-            folder.start_again()
-        folder.note_resumption(trainer.step)
-    else:
-        if overwrite:
-            folder.clear()
-        folder.begin(config, seed, data.fingerprint, data.name)
-    end = min(trainer.length, max_steps or trainer.length)
-    _Session(folder, trainer, end, seconds, watcher, quiet, checkpoint_seconds).run()
+            seconds = 0.0
+            if overwrite:
+                folder.clear()
+            folder.begin(config, seed, data.fingerprint, data.name)
+        end = min(trainer.length, max_steps or trainer.length)
+        try:
+            _Session(folder, trainer, end, seconds, watcher, quiet, checkpoint_seconds).run()
+        except BaseException as error:
+            status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            with suppress(DtisError):  # a full disk has no room for this, either
+                folder.update_manifest(status=status)
+            raise
     return folder
+
+
+def _go_on(folder: RunFolder, trainer: Trainer, fingerprint: str) -> float:
+    """Bring a new trainer to where the folder's run ended; return the run's seconds so far."""
+    check_same_run(folder, trainer.config, trainer.seed, fingerprint)
+    if not folder.checkpoint_file.is_file():
+        folder.start_again()
+        folder.note_resumption(0)
+        return 0.0
+    checkpoint = folder.checkpoint()
+    trainer.load_state(checkpoint.state, checkpoint.step, folder.checkpoint_file)
+    folder.forget_after(trainer.step)
+    folder.note_resumption(trainer.step)
+    return checkpoint.wall_seconds
 
 
 def check_same_run(folder: RunFolder, config: Config, seed: int, fingerprint: str) -> None:
@@ -194,9 +210,6 @@ class _Session:
         except KeyboardInterrupt:
             where, lost = ("at", "") if self.whole else ("within", " from the last checkpoint")
             self.bar.write(f"interrupted {where} step {trainer.step}; continue with --resume{lost}")
-        except DtisError:
-            self.folder.update_manifest(status="failed")
-            raise
         finally:
             self.bar.close()
         if self.whole:

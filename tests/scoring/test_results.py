@@ -38,6 +38,11 @@ def test_a_run_that_was_not_scored_is_named(tmp_path):
     copy.update_manifest(scores={})
     with pytest.raises(DtisError, match="copy: has no scores on tetrominoes/test"):
         score_cells([copy], ["ARI"])
+    copy.note_scores("tetrominoes/test", {"ARI": 0.5, "mIoU": "high"})
+    assert score_cells([copy], ["ARI"]) == {"ARI": "50.0"}
+    for name, found in {"mACC": "lacks the field 'mACC'", "mIoU": "'mIoU' must be"}.items():
+        with pytest.raises(DtisError, match=f"copy/manifest.json: scores: {found}"):
+            score_cells([copy], [name])
 
 
 def test_runs_are_told_apart_by_their_settings_and_what_they_were_scored_with():

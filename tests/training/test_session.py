@@ -2,15 +2,12 @@
 
 import json
 import math
-import os
 import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
 import torch
+from command_line import start, wait_for
 from small_run import (
     EVERY_FEATURE,
     SMALL,
@@ -64,23 +61,6 @@ def command(out, *settings):
     for setting in (*SMALL, *settings):
         arguments += ["--set", setting]
     return arguments
-
-
-def start(arguments):
-    return subprocess.Popen(
-        [sys.executable, "-m", "dtis_core.cli", *arguments],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def wait_for(file, process):
-    """Wait until a file is there, while the process that will write it runs."""
-    while not file.exists():
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.002)
 
 
 def test_a_killed_run_resumes_to_the_same_weights(tmp_path):
