@@ -12,15 +12,16 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from dtis_core.config import Config
 from dtis_core.errors import DtisError
-from dtis_core.files import load_weights
+from dtis_core.files import check_tensors, load_weights
 from dtis_core.model.dti_sprites import Decomposition, DTISprites
 from dtis_core.pictures import to_tensor
 from dtis_core.search.seeking import build_model
 from dtis_core.training.coarse_to_fine import fitted, halved, refined
+from dtis_core.training.feasible import check_batch, check_steps
 from dtis_core.training.refitting import REFIT_IMAGES, refit
 from dtis_core.training.restarts import keep_only, reassign
 from dtis_core.training.schedule import half_cosine
@@ -36,10 +37,13 @@ class Trainer:
     def __init__(self, config: Config, images: np.ndarray, seed: int, device: str = "cpu"):
         self.config, self.seed, self.device = config, seed, torch.device(device)
         self.images = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
+        check_steps(config.training, self.in_steps)
         torch.manual_seed(seed)  # initial weights only
         self.sprites = config.model.sprites + config.training.extra_sprites  # K at present
         self.step = 0
         self.model = self._build_model()
+        batch = min(len(images), config.training.batch_size)
+        check_batch(self.model.predictor.encoder, batch, self.model.config.image_size)
         if config.model.backgrounds:
             mean = images.mean(axis=0, dtype=np.float64) / 255
             mean = torch.from_numpy(mean).float().permute(2, 0, 1)  # (C, H, W)
@@ -258,25 +262,43 @@ class Trainer:
         absent = sorted({*COUNTS, SPRITES} - tensors.keys())
         if absent:
             raise DtisError(f"{where}: lacks tensor '{absent[0]}'; train again from the start")
+        if not 0 <= step <= self.length:
+            raise DtisError(
+                f"{where}: is of step {step}, but the run has {self.length}; train again from the "
+                "start"
+            )
         self.step = step
         if self.model.config.image_size != self._build_model().config.image_size:
             self._refine()
-        count = len(tensors[SPRITES])
+        count = tensors[SPRITES].shape[:1].numel()
         if self.config.model.sprites <= count < self.sprites:
             self._keep_only(list(range(count)))
         split = len("model.")
         weights = {k[split:]: v for k, v in tensors.items() if k.startswith("model.")}
         load_weights(self.model, weights, where)
-        for name, parameter in self.model.named_parameters():
-            keys = {k.split(".")[1] for k in tensors if k.startswith("adam.") and
-                    k.split(".", 2)[2] == name}  # fmt: skip
-            if keys:
-                self.optimizer.state[parameter] = {
-                    key: tensors[f"adam.{key}.{name}"].to(parameter.device) for key in keys
-                }
-        self.usage = tensors["usage"].clone()
+        rest = {k: v for k, v in tensors.items() if not k.startswith("model.")}
+        moments, own = self._moments_in(rest), self.state()
+        expected = [{name: own[name] for name in COUNTS}, *moments.values()]
+        check_tensors(rest, {k: v for part in expected for k, v in part.items()}, where)
+        for parameter, part in moments.items():
+            self.optimizer.state[parameter] = {
+                name.split(".")[1]: tensors[name].to(like) for name, like in part.items()
+            }
+        self.usage = tensors["usage"].double().clone()
         self.reassigned, self.dead_sprites, self.hidden = tensors["counters"].tolist()
-        self.share, self.invisible = tensors["share"].clone(), float(tensors["invisible"])
+        self.share, self.invisible = tensors["share"].double(), float(tensors["invisible"])
+
+    def _moments_in(self, tensors: dict[str, Tensor]) -> dict[nn.Parameter, dict[str, Tensor]]:
+        """Return what moments must be like, by name, of each parameter that has any there."""
+        found = {}
+        learning = {p for group in self.optimizer.param_groups for p in group["params"]}
+        for name, parameter in self.model.named_parameters():
+            moments = ("exp_avg", "exp_avg_sq")
+            like: dict[str, Tensor] = {f"adam.{moment}.{name}": parameter for moment in moments}
+            like[f"adam.step.{name}"] = parameter.new_zeros(())
+            if parameter in learning and like.keys() & tensors.keys():
+                found[parameter] = like
+        return found
 
     def _count(self, scene: Decomposition) -> None:
         """Count uses of each sprite, and layers that hide what they use."""
