@@ -3,10 +3,9 @@
 import argparse
 import json
 import sys
-from pathlib import Path
 
 from dtis_core.errors import DtisError, NoLabels
-from dtis_core.paths import RUNS
+from dtis_core.paths import RUNS, user_path
 
 
 def train(arguments: argparse.Namespace) -> int:
@@ -16,7 +15,9 @@ def train(arguments: argparse.Namespace) -> int:
     from dtis_core.training.session import train
 
     config = load_preset(arguments.preset).override(arguments.set)
-    out = arguments.out or RUNS / f"{config.preset.replace('/', '-')}-{arguments.seed}"
+    out = arguments.out
+    if out is None:
+        out = RUNS / f"{config.preset.replace('/', '-')}-{arguments.seed}"
     print(f"training {config.preset} with seed {arguments.seed} in {out}", flush=True)
     folder = train(
         config,
@@ -32,7 +33,7 @@ def train(arguments: argparse.Namespace) -> int:
     print(f"{status} at step {folder.manifest()['step']}: {out}")
     if status in ("finished", "stopped"):
         try:
-            print_scores(score(out), as_json=False)
+            print_scores(score(folder.path), as_json=False)
         except NoLabels as error:
             print(f"not scored: {error}")
     return 130 if status == "interrupted" else 0
@@ -112,7 +113,8 @@ def bench(arguments: argparse.Namespace) -> int:
         return 0
     from dtis_core.bench.step import bench, literal_loss, print_bench
 
-    literal = literal_loss(arguments.literal) if arguments.literal else None
+    file = arguments.literal
+    literal = None if file is None else literal_loss(user_path(file, "--literal"))
     results = bench(arguments.preset, arguments.seconds, arguments.device, literal)
     print_bench(results, arguments.json)
     return 0
@@ -146,8 +148,8 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--json", action="store_true")
 
     sub = command("export", export)
-    sub.add_argument("run", type=Path, help="run folder")
-    sub.add_argument("folder", type=Path, help="new folder")
+    sub.add_argument("run", help="run folder")
+    sub.add_argument("folder", help="new folder")
     sub.add_argument("--full", action="store_true", help="weights in single precision, not half")
     sub.add_argument("--snapshots", type=int, default=40, help="pictures of the sprites at most")
 
@@ -169,16 +171,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--seconds", type=float, default=20.0, help="time per measurement")
     sub.add_argument("--device", default="cpu")
-    sub.add_argument(
-        "--literal", type=Path, metavar="FILE", help="loops to compare with: tests/oracle.py"
-    )
+    sub.add_argument("--literal", metavar="FILE", help="loops to compare with: tests/oracle.py")
     sub.add_argument("--json", action="store_true")
     return parser
 
 
 def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("preset", help="such as tetrominoes (fast) or tetrominoes/paper")
-    parser.add_argument("--out", type=Path, help="run folder (default: runs/PRESET-SEED)")
+    parser.add_argument("--out", help="run folder (default: runs/PRESET-SEED)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--max-steps", type=int, help="stop there; --resume goes on")
     parser.add_argument("--checkpoint-seconds", type=float, default=45.0, help="time between two")
@@ -192,10 +192,19 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; a user's error is one line and exit status 2."""
     arguments = build_parser().parse_args(argv)
+    from dtis_core.files import system_errors_explained
+
     try:
-        return arguments.function(arguments)
+        with system_errors_explained("dtis"):
+            return arguments.function(arguments)
     except DtisError as error:
         print(f"dtis: {error}", file=sys.stderr)
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if "memory" not in f"{type(error).__name__} {error}".lower():  # torch has no type for it
+            raise
+        advice = "lower training.batch_size, model.image_size, model.sprites or data.count"
+        print(f"dtis: there is not enough memory for this; {advice}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("dtis: interrupted", file=sys.stderr)
