@@ -10,6 +10,7 @@ are moved to figures/ once its last cell has run. So nothing there is ever half-
 figures/manifest.json can say which notebook made which file. figures/index.html shows it all.
 """
 
+import math
 import os
 import re
 import shutil
@@ -34,6 +35,8 @@ from dtis_core.workbook.page import page_of, tables_of
 
 RESERVED = {"manifest.json", "index.html", "notebooks", "logs"}
 """Names in the output folder that belong to the runner: no notebook may draw over them."""
+MOST_JOBS = 8
+"""Jobs by default on more cores than that: a notebook needs about a gigabyte of memory."""
 POLL_SECONDS = 0.1
 GRACE_SECONDS = 5.0
 
@@ -41,7 +44,7 @@ GRACE_SECONDS = 5.0
 def run_workbook(
     notebooks: list[Path] | None = None,
     only: list[str] | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
     parameters: dict | None = None,
     force: bool = False,
     timeout: float = 1800,
@@ -52,7 +55,8 @@ def run_workbook(
     Args:
         notebooks: files to run; all of the clone's notebooks/NN_name.ipynb by default.
         only: names or beginnings of names (`05`, `05_mask_noise`) to choose among `notebooks`.
-        jobs: how many notebooks run side by side; above 1 they share the cores out among them.
+        jobs: how many notebooks run side by side, by default one for each core; each has one
+            thread unless OMP_NUM_THREADS says otherwise.
         parameters: values, each passed to the notebooks whose parameters cell names it; `profile`
             is "quick" unless it is among them.
         force: run also what is up to date.
@@ -68,6 +72,7 @@ def run_workbook(
     Raises:
         DtisError: unknown name or parameter, no or unreadable notebook, unreadable manifest.
     """
+    jobs = min(os.cpu_count() or 1, MOST_JOBS) if jobs is None else jobs
     if jobs < 1:
         raise DtisError(f"jobs: found {jobs}, give at least 1")
     output = Path(output or CLONE / "figures").resolve()
@@ -79,9 +84,9 @@ def run_workbook(
     for folder in ("notebooks", "logs"):
         (output / folder).mkdir(parents=True, exist_ok=True)
 
-    run = _Run(output, parameters["profile"], timeout, _environment(jobs))
+    run = _Run(output, parameters["profile"], timeout, _environment())
     current = [] if force else [notebook for notebook in chosen if run.is_current(notebook)]
-    waiting = deque(notebook for notebook in chosen if notebook not in current)
+    waiting = deque(sorted((n for n in chosen if n not in current), key=run.seconds, reverse=True))
     running: list[_Job] = []
     with (
         tempfile.TemporaryDirectory(
@@ -141,6 +146,10 @@ class _Run:
         self.environment = environment
         self.records: dict[str, dict] = _read_manifest(output / "manifest.json")
         self.owners: dict[str, str] = {}  # of the files that this run has made or found current
+
+    def seconds(self, notebook: Notebook) -> float:
+        """Return how long the last run took; a new notebook counts as long, and runs early."""
+        return self.records.get(notebook.name, {}).get("seconds", math.inf)
 
     def is_current(self, notebook: Notebook) -> bool:
         """Whether the last run ended well, from the same inputs, and its files are untouched."""
@@ -305,8 +314,8 @@ def _choose(notebooks: list[Path], only: list[str] | None) -> list[Path]:
     return [path for path in notebooks if any(path.stem.startswith(word) for word in words)]
 
 
-def _environment(jobs: int) -> dict[str, str]:
-    """The environment of every notebook: this Python's kernel, inline figures, a fair share."""
+def _environment() -> dict[str, str]:
+    """The environment of every notebook: this Python's kernel, inline figures, one thread."""
     environment = dict(os.environ)
     for name in ("MPLBACKEND", "JUPYTER_PATH"):
         environment.pop(name, None)
@@ -314,8 +323,8 @@ def _environment(jobs: int) -> dict[str, str]:
     for name in ("DTIS_DATA", "DTIS_CACHE"):  # relative to where the user stands, not notebooks/
         if environment.get(name):
             environment[name] = os.path.abspath(environment[name])
-    if jobs > 1:
-        environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
+    # As when outputs were stored: sums in another order can tip a search between close scenes.
+    environment.setdefault("OMP_NUM_THREADS", "1")
     return environment
 
 
