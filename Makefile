@@ -6,7 +6,7 @@ BIN := .venv/bin
 # The interpreters to make .venv with, best first, unless one is named: `make setup PYTHON=...`.
 PYTHONS := $(or $(PYTHON),python3.11 python3 python3.12 python3.13)
 
-NBVAL := --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg --nbval-cell-timeout 300 --nbval-kernel-startup-timeout 120
+NBVAL := -p tests.nbval_tolerances --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg --nbval-cell-timeout 900 --nbval-kernel-startup-timeout 120
 
 # What to check or to store, if not all: `make test TESTS=tests/model`.
 TESTS := tests notebooks
