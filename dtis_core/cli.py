@@ -158,7 +158,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub = command("figures", figures)
     sub.add_argument("--profile", default="quick", choices=["quick", "paper"])
     sub.add_argument("--only", nargs="+", metavar="NOTEBOOK", help="names or numbers, such as 05")
-    sub.add_argument("--jobs", type=int, default=1)
+    sub.add_argument("--jobs", type=int, help="notebooks at a time; one for each core by default")
     sub.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     sub.add_argument("--force", action="store_true", help="rerun what is up to date, too")
 

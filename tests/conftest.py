@@ -21,11 +21,3 @@ def _one_thread_and_no_windows():
 
     torch.set_num_threads(1)
     matplotlib.use("Agg")
-
-
-def pytest_collection_modifyitems(items):
-    """Let nbval compare text and numbers alone, and wait for them on a busy machine."""
-    for item in items:
-        if hasattr(item.parent, "skip_compare"):
-            item.parent.skip_compare += ("stderr", "image/svg+xml", "application/pdf")
-            item.output_timeout = 60  # seconds; nbval's own 5 s cannot be set otherwise

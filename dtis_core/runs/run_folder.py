@@ -60,7 +60,8 @@ def commit() -> str:
     """Return the commit of this clone, with '+' where files were changed; 'unknown' outside git."""
 
     def git(*arguments: str) -> str:
-        command = ["git", "-C", str(PACKAGE), *arguments]
+        # Without the lock that `git status` takes to note what it found: others work here, too.
+        command = ["git", "--no-optional-locks", "-C", str(PACKAGE), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:

@@ -125,11 +125,8 @@ def requests_to_end() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def environment(jobs: int) -> dict[str, str]:
-    """Return the environment of every notebook: this Python's kernel, inline figures, a share.
-
-    `jobs` notebooks that run side by side share the cores out among them.
-    """
+def environment() -> dict[str, str]:
+    """Return the environment of every notebook: this Python's kernel, inline figures, one thread."""
     variables = dict(os.environ)
     for name in ("MPLBACKEND", "JUPYTER_PATH"):
         variables.pop(name, None)
@@ -137,6 +134,6 @@ def environment(jobs: int) -> dict[str, str]:
     for name in ("DTIS_DATA", "DTIS_CACHE"):  # relative to where the user stands, not notebooks/
         if variables.get(name):
             variables[name] = os.path.abspath(variables[name])
-    if jobs > 1:
-        variables.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
+    # As when outputs were stored: sums in another order can tip a search between close scenes.
+    variables.setdefault("OMP_NUM_THREADS", "1")
     return variables

@@ -10,6 +10,7 @@ are moved to figures/ once its last cell has run. So nothing there is ever half-
 figures/manifest.json can say which notebook made which file. figures/index.html shows it all.
 """
 
+import math
 import os
 import re
 import shutil
@@ -35,13 +36,15 @@ from dtis_core.workbook.page import page_of, tables_of
 LOCK, STAGING = ".lock", ".staging-"
 RESERVED = {"manifest.json", "index.html", "notebooks", "logs", LOCK}
 """Names in the output folder that belong to the runner: no notebook may draw over them."""
+MOST_JOBS = 8
+"""Jobs by default on more cores than that: a notebook needs about a gigabyte of memory."""
 POLL_SECONDS = 0.1
 
 
 def run_workbook(
     notebooks: list[Path] | None = None,
     only: list[str] | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
     parameters: dict | None = None,
     force: bool = False,
     timeout: float = 1800,
@@ -52,7 +55,8 @@ def run_workbook(
     Args:
         notebooks: files to run; all of the clone's notebooks/NN_name.ipynb by default.
         only: names or beginnings of names (`05`, `05_mask_noise`) to choose among `notebooks`.
-        jobs: how many notebooks run side by side; above 1 they share the cores out among them.
+        jobs: how many notebooks run side by side, by default one for each core; each has one
+            thread unless OMP_NUM_THREADS says otherwise.
         parameters: values, each passed to the notebooks whose parameters cell names it; `profile`
             is "quick" unless it is among them.
         force: run also what is up to date.
@@ -70,6 +74,7 @@ def run_workbook(
         DtisError: unknown name or parameter, no or unreadable notebook, unreadable manifest, or
             another run that writes to the same folder.
     """
+    jobs = min(os.cpu_count() or 1, MOST_JOBS) if jobs is None else jobs
     if jobs < 1:
         raise DtisError(f"jobs: found {jobs}, give at least 1")
     output = Path(output or CLONE / "figures").resolve()
@@ -83,6 +88,7 @@ def run_workbook(
         run = _Run(output, parameters["profile"], timeout)
         current = [] if force else [notebook for notebook in chosen if run.is_current(notebook)]
         waiting = [notebook for notebook in chosen if notebook not in current]
+        waiting.sort(key=run.seconds, reverse=True)  # the longest first
         with tqdm(total=len(chosen), unit="notebook", disable=not sys.stderr.isatty()) as bar:
             for notebook in current:
                 _report(bar, "up to date", notebook.name)
@@ -110,7 +116,7 @@ def _execute(run: "_Run", notebooks: list[Notebook], jobs: int, bar: tqdm) -> in
                 while waiting and len(running) < jobs:
                     notebook = waiting.popleft()
                     folder = Path(staging) / notebook.name
-                    running.append(Job.start(notebook, folder, environment(jobs)))
+                    running.append(Job.start(notebook, folder, environment()))
                 time.sleep(POLL_SECONDS)
                 for job in [job for job in running if job.is_over(run.timeout)]:
                     _report(bar, *run.finish(job))
@@ -157,6 +163,10 @@ class _Run:
         for folder in ("notebooks", "logs"):
             (output / folder).mkdir(parents=True, exist_ok=True)
         self.owners: dict[str, str] = {}  # of the files that this run has made or found current
+
+    def seconds(self, notebook: Notebook) -> float:
+        """Return how long the last run took; a new notebook counts as long, and runs early."""
+        return self.records.get(notebook.name, {}).get("seconds", math.inf)
 
     def is_current(self, notebook: Notebook) -> bool:
         """Whether the last run ended well, from the same inputs, and its files are untouched."""

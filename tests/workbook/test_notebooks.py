@@ -1,14 +1,12 @@
 """What every notebook must keep to, and that nbval does compare the numbers stored in them."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from nbformat.v4 import new_code_cell, new_output
+from stored_notebook import nbval, write
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -108,19 +106,6 @@ def test_is_small_enough_to_keep(path):
     assert path.stat().st_size < 1_500_000
 
 
-def nbval(path):
-    """Run pytest on one notebook, with the options and the hooks that `make test` uses."""
-    options = re.search(r"^NBVAL := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
-    command = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider"]
-    return subprocess.run(
-        [*command, *options.split(), str(path)],
-        cwd=ROOT,
-        env={**os.environ, "IPYTHONDIR": str(path.parent / "ipython")},
-        capture_output=True,
-        text=True,
-    )
-
-
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory):
     """A notebook stored on another machine: same numbers, other pictures, times and warnings."""
@@ -142,16 +127,8 @@ def stored(tmp_path_factory):
             execution_count=1,
         ),
     ]
-    notebook = new_notebook(
-        cells=[
-            new_markdown_cell("# Stored"),
-            new_code_cell(cell, execution_count=1, outputs=outputs),
-        ],
-        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
-    )
     path = tmp_path_factory.mktemp("nbval") / "stored.ipynb"
-    nbformat.write(notebook, path)
-    return path
+    return write(path, new_code_cell(cell, execution_count=1, outputs=outputs))
 
 
 def test_nbval_accepts_equal_numbers_whatever_the_machine(stored):

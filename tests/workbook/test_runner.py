@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -89,7 +90,7 @@ def output(notebooks):
     """The output folder after all four have been run, the one that hangs for 3 s."""
     output = notebooks[0].parents[1] / "figures"
     parameters, rest = {"rate": 1e-05}, ["02", "01", "04"]
-    assert run_workbook(notebooks, only=rest, jobs=2, parameters=parameters, output=output) == 1
+    assert run_workbook(notebooks, only=rest, parameters=parameters, output=output) == 1
     assert run_workbook(notebooks, only=["03"], timeout=3, output=output) == 1
     return output
 
@@ -175,6 +176,15 @@ def test_a_second_run_skips_and_one_made_again_has_equal_bytes(notebooks, output
     assert files(output) == before
 
 
+def test_the_longest_notebooks_start_first(notebooks, output, capsys):
+    records = manifest(output)
+    records["01_draws"]["seconds"], records["04_plain"]["seconds"] = 1.0, 9.0
+    (output / "manifest.json").write_text(json.dumps({"notebooks": records}))
+    quick = {"only": ["01", "04"], "jobs": 1, "force": True, "parameters": {"rate": 1e-05}}
+    assert run_workbook(notebooks, output=output, **quick) == 0
+    assert re.findall(r"^ok +(\w+)", capsys.readouterr().out, re.M) == ["04_plain", "01_draws"]
+
+
 def test_what_a_result_comes_from_decides_what_is_up_to_date(notebooks, clone):
     def inputs(path=notebooks[3], **parameters):
         return workbook_notebook.read_notebooks([path], parameters)[0].inputs
@@ -207,7 +217,7 @@ def test_a_figure_that_is_no_longer_made_is_removed(tmp_path):
 def test_two_notebooks_cannot_make_one_file(tmp_path):
     draw = "import os, pathlib\n(pathlib.Path(os.environ['DTIS_FIGURES']) / 'a.png').write_text("
     books = [write(tmp_path / f"0{n}_draws.ipynb", f"{draw}'{n}')") for n in (1, 2)]
-    assert run_workbook(books, output=tmp_path / "figures") == 1
+    assert run_workbook(books, jobs=1, output=tmp_path / "figures") == 1
     assert (tmp_path / "figures" / "a.png").read_text() == "1"
     assert "also made by 01_draws" in manifest(tmp_path / "figures")["02_draws"]["error"]
 
@@ -217,7 +227,8 @@ def test_a_signal_stops_the_kernels_and_leaves_nothing_half_written(tmp_path, nu
     pid = tmp_path / "pid"
     hang = f"import os, time\nopen({str(pid)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
     books = [write(tmp_path / "01_plain.ipynb", "1"), write(tmp_path / "02_hangs.ipynb", hang)]
-    call = f"run_workbook([Path(p) for p in {list(map(str, books))}], output=Path('figures'))"
+    paths = f"[Path(p) for p in {list(map(str, books))}]"
+    call = f"run_workbook({paths}, jobs=1, output=Path('figures'))"
     code = "import signal, sys; from pathlib import Path; "
     code += "from dtis_core.workbook.runner import run_workbook; "
     # A parent in the background of a shell hands down an ignored SIGINT.
