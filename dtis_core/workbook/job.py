@@ -126,7 +126,7 @@ def requests_to_end() -> Iterator[list[int]]:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of every notebook: this Python's kernel, inline figures, one thread."""
+    """Return every notebook's environment: this Python's kernel, inline figures, one thread."""
     variables = dict(os.environ)
     for name in ("MPLBACKEND", "JUPYTER_PATH"):
         variables.pop(name, None)
