@@ -17,7 +17,11 @@ from jaxtyping import Integer, UInt8
 
 from dtis_core.config import Config
 from dtis_core.errors import DtisError, shown, suggest
+from dtis_core.files import system_errors_explained
 from dtis_core.paths import data_root, user_path
+
+MOST_IMAGES = 10_000_000
+LARGEST_SIDE = 4096  # pixels
 
 
 @dataclass(frozen=True)
@@ -123,13 +127,18 @@ def load(
     `root` None means `data_root()`.
 
     Raises:
-        DtisError: unknown name or split, a count below 1, a negative seed, a root for data that
-            are not read from files, or a missing or damaged file.
+        DtisError: unknown name or split, a count, size or seed out of range, a root for data that
+            are not read from files, a missing, damaged or unreadable file, or more data than fit in
+            memory.
     """
     if name not in DATASETS:
         raise DtisError(f"unknown dataset '{name}'{suggest(name, DATASETS)}")
-    if count is not None and count < 1:
-        raise DtisError(f"count is {count}; ask for at least 1 image of '{name}'")
+    if count is not None and not 1 <= count <= MOST_IMAGES:
+        raise DtisError(
+            f"count is {count!s:.20}; ask for at least 1 image of '{name}', at most {MOST_IMAGES}"
+        )
+    if size is not None and not all(1 <= side <= LARGEST_SIDE for side in size):
+        raise DtisError(f"size is {tuple(size)}; give sides of 1 to {LARGEST_SIDE} pixels")
     if seed < 0:
         raise DtisError(f"seed is {seed}; give 0 or more")
     if root is not None and name in WITHOUT_FILES:
@@ -138,7 +147,14 @@ def load(
             "or name other data"
         )
     root = data_root() if root is None else user_path(root, "root")
-    return DATASETS[name](Request(split, count, seed, root, size))
+    with system_errors_explained(root):
+        try:
+            return DATASETS[name](Request(split, count, seed, root, size))
+        except MemoryError as error:
+            raise DtisError(
+                f"'{name}' does not fit in memory ({error}); ask for fewer images, by data.count, "
+                "or for smaller ones, by model.image_size"
+            ) from error
 
 
 def load_for(config: Config, split: str, count: int | None = None) -> SceneDataset:
@@ -167,6 +183,17 @@ def part(total: int, split: str, name: str) -> Integer[np.ndarray, " n"]:
     index = np.arange(total)
     held_out = index % 5 == 4
     return index[{"all": held_out | True, "test": held_out, "train": ~held_out}[split]]
+
+
+def part_with_images(total: int, split: str, name: str, where: Path) -> Integer[np.ndarray, " n"]:
+    """Return `part`. Raises DtisError, about the folder `where`, where there is nothing in it."""
+    found = part(total, split, name)
+    if not len(found):
+        raise DtisError(
+            f"{where}: the '{split}' split of {total} images is empty; every fifth is held out, "
+            "so add images, or ask for 'all'"
+        )
+    return found
 
 
 def check_split(split: str, known: tuple[str, ...], name: str) -> None:

@@ -107,7 +107,7 @@ def _scenes(path: Path, size: Size) -> Iterator[Scene]:
             present = 1 + np.flatnonzero(visible[1:])
             if len(present) <= OBJECTS:
                 yield _scene(example, present, size)
-        except (KeyError, ValueError, TypeError) as error:
+        except (LookupError, ValueError, TypeError) as error:
             raise DtisError(f"{path}: record {index} is not a CLEVR scene ({error!r})") from None
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Integer, UInt8
 
-from dtis_core.datasets import Request, SceneDataset, part, register
+from dtis_core.datasets import Request, SceneDataset, part_with_images, register
 from dtis_core.datasets.images import (
     Size,
     find_images,
@@ -34,6 +34,8 @@ ADVICE = (
     "give the folder that holds your images, or their images/, as data.path in a config or root "
     "in Python"
 )
+MOST_OBJECTS = 255  # in an image: what a mask's 8 bits can number
+MOST_CATEGORIES = 65_535  # scores count the pixels of each with each sprite
 KINDS = {list: "a list", dict: "an object", str: "a text", int: "an integer"}  # as JSON has them
 
 
@@ -62,12 +64,8 @@ def load(request: Request) -> SceneDataset:
     """
     folder = request.root.resolve()
     listing = list_folder(folder, ADVICE)
-    chosen = part(len(listing.images), request.split, "folder")[: request.count]
-    if not len(chosen):
-        raise DtisError(
-            f"{folder}: the '{request.split}' split of {len(listing.images)} images is empty; "
-            "every fifth is held out, so add images, or ask for 'all'"
-        )
+    chosen = part_with_images(len(listing.images), request.split, "folder", folder)
+    chosen = chosen[: request.count]
     return read_listing(listing, chosen, request.size or SIZE, f"{folder.name} (own images)")
 
 
@@ -77,7 +75,7 @@ def list_folder(folder: Path, advice: str) -> Listing:
     Raises DtisError, which ends in `advice`, where there is no image, and for a missing file or a
     malformed `scenes.json`.
     """
-    if (folder / "scenes.json").is_file():
+    if (folder / "scenes.json").exists():
         return _list_scenes(folder)
     inner = folder / "images"
     images = find_images(inner if inner.is_dir() else folder, advice)
@@ -120,6 +118,10 @@ def _list_scenes(folder: Path) -> Listing:
         elif find_mask:
             masks.append(find_mask(images[-1]))
         objects = _field(scene, "objects", list, f"{where}.")
+        if len(objects) > MOST_OBJECTS:
+            raise DtisError(
+                f"{where}.objects lists {len(objects)}; an image has {MOST_OBJECTS} at most"
+            )
         categories.append(
             [_category(thing, f"{where}.objects[{m}]") for m, thing in enumerate(objects)]
         )
@@ -146,18 +148,23 @@ def _field(holder: object, name: str, kind: type, where: str) -> list | dict | s
 
 
 def _file(scene: object, name: str, folder: Path, where: str) -> Path:
-    """Return the file that a scene's field names, relative to the folder."""
+    """Return the file that a scene's field names, relative to the folder and inside it."""
     path = folder / _field(scene, name, str, f"{where}.")
     if not path.is_file():
         raise DtisError(f"{where}.{name} names {path}, which is no file; add it or mend the name")
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise DtisError(f"{where}.{name} names {path}, which is not in {folder}; copy it there")
     return path
 
 
 def _category(thing: object, where: str) -> int:
-    """Return an object's category, from 1."""
+    """Return an object's category, 1..65,535."""
     category = _field(thing, "category", int, f"{where}.")
-    if category < 1:
-        raise DtisError(f"{where}.category is {category}; number the categories from 1")
+    if not 1 <= category <= MOST_CATEGORIES:
+        raise DtisError(
+            f"{where}.category is {category!s:.20}; number the categories from 1, "
+            f"to {MOST_CATEGORIES} at most"
+        )
     return category
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dtis_core.datasets import Request, SceneDataset, part, register
+from dtis_core.datasets import Request, SceneDataset, part_with_images, register
 from dtis_core.datasets.images import find_images, read_all, read_image
 
 SIZE = (28, 28)
@@ -24,9 +24,10 @@ def load(request: Request) -> SceneDataset:
     folder, size = request.root / "GTSRB" / "Final_Training" / "Images", request.size or SIZE
     files, categories = [], []
     for category, number in enumerate(CLASSES, start=1):
-        found = find_images(folder / f"{number:05d}", ADVICE)
+        where = folder / f"{number:05d}"
+        found = find_images(where, ADVICE)
         tracks = sorted({file.name.partition("_")[0] for file in found})
-        kept = {tracks[i] for i in part(len(tracks), request.split, "gtsrb8")}
+        kept = {tracks[i] for i in part_with_images(len(tracks), request.split, "gtsrb8", where)}
         chosen = [file for file in found if file.name.partition("_")[0] in kept]
         files += chosen
         categories += [category] * len(chosen)

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from dtis_core.datasets import fingerprint
 from dtis_core.datasets.cache import cached
 from dtis_core.errors import DtisError
+from dtis_core.files import read_picture
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 Size = tuple[int, int]  # height, width
@@ -44,15 +45,13 @@ def _open(path: Path, convert: Callable[[Image.Image], ArrayLike]) -> np.ndarray
 
     Raises DtisError for an unreadable file.
     """
-    try:
-        with Image.open(path) as picture:
-            picture.load()
-            turn = TURNS.get(picture.getexif().get(ExifTags.Base.Orientation))
-            return np.asarray(convert(picture if turn is None else picture.transpose(turn)))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DtisError(
-            f"{path}: cannot be read as an image ({error}); replace or remove it"
-        ) from None
+
+    def upright(picture: Image.Image) -> np.ndarray:
+        picture.load()
+        turn = TURNS.get(picture.getexif().get(ExifTags.Base.Orientation))
+        return np.asarray(convert(picture if turn is None else picture.transpose(turn)))
+
+    return read_picture(path, upright)
 
 
 def _as_rgb(picture: Image.Image) -> Image.Image:

@@ -1,17 +1,15 @@
 """SVHN: digits of house numbers, cropped from street photographs, to cluster (Sec. 4.2)."""
 
-import zlib
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Integer, UInt8
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 from tqdm import tqdm
 
 from dtis_core.datasets import Request, SceneDataset, check_split, fingerprint, register
 from dtis_core.datasets.cache import Arrays, cached
 from dtis_core.datasets.images import Size, resize, stamps
+from dtis_core.datasets.matrices import read_matrices
 from dtis_core.errors import DtisError
 
 SIZE = (28, 28)
@@ -76,16 +74,14 @@ def _matrices(
     on small ones.
     """
     try:
-        content = loadmat(path, variable_names=["X", "y"])
-        pixels, labels = content["X"], content["y"].astype(int).ravel()
+        pixels, labels = read_matrices(path, "X", "y")
+        labels = labels.astype(int).ravel()
         if pixels.dtype != np.uint8 or pixels.shape != (32, 32, 3, len(labels)):
             raise ValueError(f"X is {pixels.dtype} {pixels.shape} with {len(labels)} labels")
         if not np.isin(labels, range(1, 11)).all():
             raise ValueError(f"labels from {labels.min()} to {labels.max()}")
-    except (
-        MatReadError, zlib.error, LookupError, NotImplementedError, OSError, TypeError, ValueError
-    ) as error:  # fmt: skip
+    except (TypeError, ValueError) as error:
         raise DtisError(
-            f"{path}: is not SVHN's matrices of 32x32 digits, or is damaged ({error!r}); {ADVICE}"
+            f"{path}: is not SVHN's matrices of 32x32 digits, or is damaged ({error}); {ADVICE}"
         ) from None
     return pixels, labels % 10

@@ -153,15 +153,44 @@ def load_official(request: Request) -> SceneDataset:
 
 
 def read_factors(path: str | Path) -> Factors:
-    """Return the factors of every record of an official file (see `read_examples` for errors)."""
-    examples = list(read_examples(path))
-    entities = (len(examples), 1 + PIECES, -1)
-    pieces = {
-        name: np.array([example[name] for example in examples]).reshape(entities)
-        for name in ("shape", "color", "x", "y")
-    }  # (N, 4, 1) or (N, 4, 3), background first
-    shape, colour, x, y = (piece[:, 1:].astype(int) for piece in pieces.values())
-    return Factors(shape[..., 0], colour.astype(np.uint8), x[..., 0], y[..., 0])
+    """Return the factors of every record of an official file.
+
+    Raises DtisError as `read_examples` does, and where a record has no such factors.
+    """
+    found = [
+        _parse_factors(example, f"{path}: record {index}")
+        for index, example in enumerate(read_examples(path))
+    ]
+    if not found:
+        raise DtisError(f"{path}: found no record; download the file again")
+    shape, colour, x, y = (np.stack(factor) for factor in zip(*found, strict=True))
+    return Factors(shape, colour.astype(np.uint8), x, y)
+
+
+def _parse_factors(example: dict[str, Feature], where: str) -> list[Integer[np.ndarray, "3 *C"]]:
+    """Return shape, colour, x and y of the pieces of one official record."""
+    limits = {"shape": (1, len(SHAPES)), "color": (0, 1), "x": (0, SIZE - 1), "y": (0, SIZE - 1)}
+    try:
+        shape, colour, x, y = (_pieces(example, name, *limit) for name, limit in limits.items())
+        if (np.stack([x, y], axis=-1) + EXTENTS[shape - 1] > SIZE).any():
+            raise ValueError(f"pieces {shape.tolist()} at {x.tolist()}, {y.tolist()} stick out")
+        return [shape, colour, x, y]
+    except (KeyError, ValueError, TypeError) as error:
+        raise DtisError(f"{where} has no factors of a Tetrominoes scene ({error!r})") from None
+
+
+def _pieces(
+    example: dict[str, Feature], name: str, least: int, most: int
+) -> Integer[np.ndarray, "3 *C"]:
+    """Return a feature of the pieces, whole numbers `least`..`most`, without the background's.
+
+    A colour is three of them. Raises ValueError for other numbers.
+    """
+    entities = (1 + PIECES, 3) if name == "color" else (1 + PIECES,)
+    values = np.array(example[name], float).reshape(entities)[1:]
+    if not np.isin(values, range(least, most + 1)).all():
+        raise ValueError(f"{name} is {values.tolist()}, not in {least}..{most}")
+    return values.astype(np.int64)
 
 
 def _official_file(root: Path) -> Path:
@@ -185,7 +214,7 @@ def _parse(
         image = np.frombuffer(b"".join(example["image"]), np.uint8).reshape(SIZE, SIZE, 3)
         entities = np.frombuffer(b"".join(example["mask"]), np.uint8)
         entities = entities.reshape(1 + PIECES, SIZE, SIZE)  # 0 or 255, background first
-        shapes = np.array(example["shape"], np.int64).reshape(1 + PIECES)[1:]
+        shapes = _pieces(example, "shape", 1, len(SHAPES))
     except (KeyError, ValueError, TypeError) as error:
         raise DtisError(f"{where} is not a Tetrominoes scene ({error!r})") from None
     return image, entities.argmax(axis=0).astype(np.uint8), shapes

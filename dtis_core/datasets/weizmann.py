@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dtis_core.datasets import Request, SceneDataset, part, register
+from dtis_core.datasets import Request, SceneDataset, part_with_images, register
 from dtis_core.datasets.images import find_images, read_all, read_image, read_mask
 from dtis_core.errors import DtisError
 
@@ -27,8 +27,8 @@ def load(request: Request) -> SceneDataset:
     for photograph in photographs:
         if photograph.stem not in masks:
             raise DtisError(f"{photograph}: has no mask of its name in {folder / 'mask'}; {ADVICE}")
-    chosen = part(len(photographs), request.split, "weizmann")[: request.count]
-    photographs = [photographs[i] for i in chosen]
+    chosen = part_with_images(len(photographs), request.split, "weizmann", folder / "horse")
+    photographs = [photographs[i] for i in chosen[: request.count]]
     images = read_all(photographs, lambda f: read_image(f, size), size)
     masks = [masks[file.stem] for file in photographs]
     masks = (read_all(masks, lambda f: read_mask(f, size), size) > 0).astype(np.uint8)

@@ -82,7 +82,7 @@ def test_svhn_is_cached_until_the_file_changes(tmp_path, monkeypatch):
     write_mat(tmp_path, "train", [1])
     first = load_svhn(tmp_path, "train")
     with monkeypatch.context() as patched:
-        patched.setattr(svhn, "loadmat", None)
+        patched.setattr(svhn, "read_matrices", None)
         assert np.array_equal(load_svhn(tmp_path, "train").images, first.images)
     write_mat(tmp_path, "train", [1, 2])
     assert len(load_svhn(tmp_path, "train")) == 2
