@@ -1,6 +1,6 @@
 # Everything runs in .venv, which `make setup` fills with the versions that pyproject.toml pins.
 .DEFAULT_GOAL := help
-.PHONY: help setup workbook figures test test-any-cpu test-browser outputs clean
+.PHONY: help setup workbook figures test test-any-cpu fuzz test-browser outputs clean
 
 BIN := .venv/bin
 # The interpreters to make .venv with, best first, unless one is named: `make setup PYTHON=...`.
@@ -69,6 +69,9 @@ test: setup ## check style and types, run the tests, compare notebooks with thei
 
 test-any-cpu: setup ## compare the quick notebooks with their stored output as a plainer CPU would
 	$(PLAIN) $(PYTEST) $(QUICK)
+
+fuzz: setup ## damage what dtis reads in 20,000 ways; another SEED gives others
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz.py --cases 20000 --seed $(or $(SEED),1)
 
 test-browser: setup ## drive the scene editor in JupyterLab by headless Chromium, if there is one
 	@$(BIN)/python -c 'import playwright' 2>/dev/null \

@@ -132,7 +132,7 @@ def load(
             memory.
     """
     if name not in DATASETS:
-        raise DtisError(f"unknown dataset '{name}'{suggest(name, DATASETS)}")
+        raise DtisError(f"unknown dataset '{name:.80}'{suggest(name, DATASETS)}")
     if count is not None and not 1 <= count <= MOST_IMAGES:
         raise DtisError(
             f"count is {count!s:.20}; ask for at least 1 image of '{name}', at most {MOST_IMAGES}"

@@ -1,25 +1,15 @@
-"""Small damages to what is whole: bytes, texts and trees of JSON or YAML."""
+"""Small damages to what is whole: bytes, texts, trees of JSON or YAML, and files."""
 
 import copy
 import json
+import os
 import struct
+from collections.abc import Callable
+from pathlib import Path
 from random import Random
 
-HUGE = [10**9, -(10**9), 10**20, 1 << 31, 1 << 63, -(1 << 63), 10**400]
-NUMBERS = [0, -1, 1, 2, 7, 0.5, -0.0, 1e-30, 1e30, 1e308, float("inf"), float("nan"), *HUGE]
-WORDS = [
-    "", " ", "x", "é", "a\nb", "\x1b[31m", "<b>&amp;</b>", "../x", "/dev/zero", "~nobody/x",
-    "a" * 300, "null", "1e400", "0x10", "NaN", "2020-01-01", "{}", "[]", "..", ".", "%s%n", "$x$",
-    "| |", "-1", "\u202e", "\ufeff", "config.yaml",
-]  # fmt: skip
-DEEP = json.loads("[" * 200 + "]" * 200)
-NASTY = [*NUMBERS, *WORDS, None, True, False, [], {}, [[]], {"": 0}, {"a": {}}, [1, "x"], DEEP]
-WHOLE = [0, 1, 2, 3, 255]  # numbers that may well do
-LITERALS = [
-    "&a [*a]", "!!python/object/apply:os.system [true]", "*b", "{<<: 1}", "[" * 2000, "{a: {",
-    "\t- 1", "!!binary x", "1_0", "0o17", "2021-13-45", "!!int x", "? a", "- 1\n- 2", "yes", "~",
-    "\x00", "1:30", ".inf", "-.inf", ".nan", "9" * 5000, "&a [&b [*a, *a], *b]", "# x", "'", '"',
-]  # fmt: skip
+import yaml
+from values import LITERALS, WORDS, value
 
 
 def damaged_bytes(rng: Random, data: bytes) -> bytes:
@@ -66,11 +56,6 @@ def damaged_text(rng: Random, text: str) -> str:
     return damaged_bytes(rng, text.encode()).decode(errors="replace")
 
 
-def value(rng: Random) -> object:
-    """Return a value that is seldom what is wanted."""
-    return rng.choice(NASTY if rng.random() < 0.7 else WHOLE)
-
-
 def damaged_tree(rng: Random, tree: object) -> object:
     """Return a copy of lists and dicts in which some places hold something else, or are gone."""
     tree = copy.deepcopy(tree)
@@ -87,6 +72,8 @@ def damaged_tree(rng: Random, tree: object) -> object:
                 holder[rng.choice(WORDS)] = holder.pop(key)
             case 1 | 2 if isinstance(holder, list):
                 holder.extend([copy.deepcopy(holder[key])] * rng.choice([1, 3, 300]))
+            case 3 | 4 if isinstance(holder[key], float):
+                holder[key] *= rng.choice([-1, 0.5, 1.1, 3])
             case _:
                 holder[key] = value(rng)
     return tree
@@ -109,3 +96,53 @@ def damaged_json(rng: Random, text: str) -> str:
     if rng.random() < 0.75:
         return json.dumps(damaged_tree(rng, json.loads(text)))
     return damaged_text(rng, text)
+
+
+def damage_file(rng: Random, path: Path, damage: Callable[[Random, bytes], bytes]) -> None:
+    """Damage the bytes of a file by `damage(rng, bytes)`, or put something else in its place."""
+    data = path.read_bytes()
+    path.unlink()
+    match rng.randrange(40):
+        case 0:
+            path.mkdir()
+        case 1:
+            os.mkfifo(path)
+        case 2:
+            path.symlink_to("/dev/zero")
+        case 3:
+            path.symlink_to(path.with_name("nowhere"))
+        case 4:
+            pass
+        case _:
+            path.write_bytes(damage(rng, data))
+
+
+def as_text(damage: Callable[[Random, str], str]) -> Callable[[Random, bytes], bytes]:
+    """Turn a damage of texts into one of bytes."""
+    return lambda rng, data: damage(rng, data.decode()).encode(errors="surrogatepass")
+
+
+def damaged_yaml(rng: Random, text: str) -> str:
+    """Damage YAML as a tree, or as a text."""
+    if rng.random() < 0.7:
+        return yaml.safe_dump(damaged_tree(rng, yaml.safe_load(text)), sort_keys=False)
+    return damaged_text(rng, text)
+
+
+def damaged_lines(rng: Random, text: str) -> str:
+    """Damage one of some lines of JSON."""
+    lines = text.splitlines() or ["{}"]
+    index = rng.randrange(len(lines))
+    lines[index] = damaged_json(rng, lines[index])
+    return "\n".join(lines) + "\n"
+
+
+def damaged_tensors(rng: Random, data: bytes) -> bytes:
+    """Damage the header of a safetensors file as JSON, with or without its length, or its bytes."""
+    if rng.random() < 0.4:
+        return damaged_bytes(rng, data)
+    length = int.from_bytes(data[:8], "little")
+    header = damaged_json(rng, data[8 : 8 + length].decode()).encode(errors="surrogatepass")
+    if rng.random() < 0.8:
+        length = len(header)
+    return length.to_bytes(8, "little") + header + data[8 + int.from_bytes(data[:8], "little") :]

@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 from random import Random
 
@@ -24,8 +25,8 @@ SIDE = 16
 TINY = [
     "data.name=folder", "data.train_split=all", "data.score_split=all", "data.count=null",
     f"model.image_size=[{SIDE}, {SIDE}]", "model.sprite_size=[8, 8]", "model.sprites=3",
-    "model.layers=2", "model.layer_transformations=[tint, placement]", "model.looks=image",
-    "model.head=pooled", "model.pool=1", "training.batch_size=2", "training.length=3",
+    "model.layers=2", "model.layer_transformations=[tint, placement]", "search.looks=image",
+    "search.head=pooled", "model.pool=1", "training.batch_size=2", "training.length=3",
     "training.warm_up=0", "training.frozen=0", "training.cosine_from=null",
     "training.appearance_late=0", "training.reassign_every=3",
 ]  # fmt: skip
@@ -37,6 +38,7 @@ class Failed(Exception):
     """The property did not hold; says how."""
 
 
+@cache
 def tiny(data: Path) -> Config:
     """Return the configuration of the fuzzer's run, on images in the folder `data`."""
     return load_preset("tetrominoes/fast").override([*TINY, f"data.path={json.dumps(str(data))}"])
@@ -45,6 +47,7 @@ def tiny(data: Path) -> Config:
 def make(base: Path) -> None:
     """Write what is damaged later: images, a run of two steps, official files, a notebook."""
     from dtis_core.scenes.edited_scene import EditedScene
+
     from dtis_core.scenes.scene_json import to_json
     from dtis_core.training.session import train
 
