@@ -8,6 +8,7 @@ import platform
 import re
 import warnings
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import nbformat
@@ -15,9 +16,7 @@ from nbformat import NotebookNode
 
 from dtis_core.errors import DtisError, suggest
 from dtis_core.paths import CLONE, cache_dir, data_root
-
-INPUTS = ("dtis_core/**/*", "models/**/*", "records/**/*")
-"""Files of the clone, beside the notebook itself, that a notebook's result may come from."""
+from dtis_core.workbook.reach import reached_files
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,8 @@ def read_notebooks(paths: list[Path], parameters: dict) -> list[Notebook]:
     Raises:
         DtisError: an unreadable notebook, or a parameter (but `profile`) that none of them has.
     """
-    surroundings = {"files": _shipped_files(), "data": _data_names(), "versions": versions()}
+    surroundings = {"data": _data_names(), "versions": versions()}
+    hashed = lru_cache(maxsize=None)(sha256)
     notebooks, known = [], {"profile"}
     for path in paths:
         book = _read(path)
@@ -50,7 +50,9 @@ def read_notebooks(paths: list[Path], parameters: dict) -> list[Notebook]:
         known |= names
         given = {name: value for name, value in parameters.items() if name in names}
         cells = [[c.cell_type, c.source, c.metadata.get("tags", [])] for c in book.cells]
-        inputs = json.dumps([cells, given, surroundings], sort_keys=True, default=str)
+        code = "\n".join(cell.source for cell in book.cells if cell.cell_type == "code")
+        files = {str(f.relative_to(CLONE)): hashed(f) for f in reached_files(code, CLONE)}
+        inputs = json.dumps([cells, given, surroundings, files], sort_keys=True, default=str)
         digest = hashlib.sha256(inputs.encode()).hexdigest()
         headings = _title(path, book), _paper(book)
         notebooks.append(Notebook(path.resolve(), *headings, given, digest))
@@ -135,15 +137,6 @@ def _parameter_names(path: Path, book: NotebookNode) -> set[str]:
     targets = [t for s in tree.body if isinstance(s, ast.Assign) for t in s.targets]
     targets += [s.target for s in tree.body if isinstance(s, ast.AnnAssign)]
     return {target.id for target in targets if isinstance(target, ast.Name)}
-
-
-def _shipped_files() -> dict[str, str]:
-    files = sorted(path for pattern in INPUTS for path in CLONE.glob(pattern) if path.is_file())
-    return {
-        path.relative_to(CLONE).as_posix(): sha256(path)
-        for path in files
-        if "__pycache__" not in path.parts
-    }
 
 
 def _data_names() -> list[str]:

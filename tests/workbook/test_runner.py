@@ -68,7 +68,9 @@ def files(output):
 def clone(tmp_path_factory):
     """Stand-in for the files of the clone that a notebook's result may come from."""
     root = tmp_path_factory.mktemp("clone")
-    (root / "records").mkdir()
+    (root / "dtis_core" / "display").mkdir(parents=True)
+    for file in ("__init__", "figures", "tables", "editor"):
+        (root / "dtis_core" / "display" / f"{file}.py").write_text("")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(workbook_notebook, "CLONE", root)
         yield root
@@ -200,8 +202,11 @@ def test_what_a_result_comes_from_decides_what_is_up_to_date(notebooks, clone):
     executed.cells[-1].source = "print(3)"
     nbformat.write(executed, same)
     assert first != inputs(same, profile="quick")
-    (clone / "records" / "run.json").write_text("{}")
+    (clone / "dtis_core" / "display" / "tables.py").write_text("import dtis_core.pictures")
     assert first != inputs(profile="quick")
+    first = inputs(profile="quick")
+    (clone / "dtis_core" / "display" / "editor.py").write_text("2")
+    assert first == inputs(profile="quick")  # which the notebook does not reach
 
 
 def test_a_figure_that_is_no_longer_made_is_removed(tmp_path):
