@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
-import dtis_core
+from dtis_core.paths import PACKAGE
 
 NAME = "dtis_core"
 DATA = {"config": "dtis_core/presets/**/*", "paths.SHIPPED": "data/shipped/**/*"}
@@ -46,7 +46,7 @@ def imported_names(code: str) -> list[str]:
 
 
 def _imported(code: str) -> Iterator[str]:
-    aliases = {NAME}
+    aliases, facade = {NAME}, _facade()
     for node in _nodes(code):
         if isinstance(node, ast.Import):
             for name in node.names:
@@ -58,10 +58,19 @@ def _imported(code: str) -> Iterator[str]:
             room = (node.module or "").partition(".")[2]
             for name in node.names:
                 whole = f"{room}.{name.name}" if room else name.name
-                yield dtis_core.FACADE.get(whole, whole)
+                yield facade.get(whole, whole)
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            if node.value.id in aliases and node.attr in dtis_core.FACADE:
-                yield dtis_core.FACADE[node.attr]
+            if node.value.id in aliases and node.attr in facade:
+                yield facade[node.attr]
+
+
+@lru_cache
+def _facade() -> dict[str, str]:
+    """Return which module each name of the facade is from."""
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    assigned = [node for node in tree.body if isinstance(node, ast.Assign)]
+    named = {target.id: node for node in assigned for target in node.targets}
+    return ast.literal_eval(named["FACADE"].value)
 
 
 def _nodes(code: str) -> Iterable[ast.AST]:

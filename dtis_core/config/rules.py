@@ -1,47 +1,17 @@
-"""What settings may be: the range of each, and rules that hold several of them together."""
+"""Rules that hold several settings together; the range of each stands beside it."""
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dtis_core.errors import DtisError
 
 if TYPE_CHECKING:
-    from dtis_core.config import Config
+    from dtis_core.config.settings import Config
 
 MOST_VALUES = 2**33  # of one array: 32 GiB in single precision
 TURNS_BACK = {"tint", "colour", "position", "placement", "translation", "similarity"}
 """Transformations whose scenes can be turned by quarters."""
-
-
-@dataclass(frozen=True)
-class Within:
-    """A range of numbers, its ends included unless it says `above` the low or `below` the high."""
-
-    low: float
-    high: float = math.inf
-    above: bool = False
-    below: bool = False
-
-    def __str__(self) -> str:
-        """Say it for a message."""
-        if self.high < math.inf:
-            if self.low == 0:
-                return f"in [0, {self.high}{')' if self.below else ']'}"
-            return f"{self.low} to {self.high}"
-        if self.low == 0:
-            return "above 0" if self.above else "0 or more"
-        return f"at least {self.low}"
-
-    def check(self, value: float | None, where: str) -> None:
-        """Raise DtisError for a number outside; None is no number."""
-        if value is None:
-            return
-        low = self.low < value if self.above else self.low <= value
-        high = value < self.high if self.below else value <= self.high
-        if not (low and high):
-            raise DtisError(f"{where} must be {self}, found {value}")
 
 
 def check_rules(config: "Config", where: str) -> None:

@@ -1,30 +1,16 @@
-"""Settings: dataclasses with their ranges, presets as YAML files, overrides, clear errors."""
+"""All settings, in four sections: the data, the paper's model, our search, the schedule."""
 
-import dataclasses
-import math
-import types
-import typing
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
 
-from dtis_core.config_rules import Within, check_rules
-from dtis_core.errors import DtisError, shown, suggest
-from dtis_core.files import parse_value, parse_yaml
-from dtis_core.paths import PACKAGE, user_path
-
-PRESETS = PACKAGE / "presets"
-DEFAULT_FAMILY = "fast"
-LARGEST = 10**9  # of any number
-
-Count = Annotated[int, Within(1)]
-CountOrNone = Annotated[int, Within(0)]
-Share = Annotated[float, Within(0, 1)]
-Positive = Annotated[float, Within(0, above=True)]
-NotNegative = Annotated[float, Within(0)]
-Side = Annotated[int, Within(4)]  # pixels
+from dtis_core.config.building import build, plain
+from dtis_core.config.ranges import Count, CountOrNone, NotNegative, Positive, Share, Side, Within
+from dtis_core.config.rules import check_rules
+from dtis_core.errors import DtisError, suggest
+from dtis_core.files import parse_value
+from dtis_core.paths import user_path
 
 
 @dataclass(frozen=True)
@@ -132,7 +118,7 @@ class Config:
 
     def to_dict(self) -> dict:
         """Return plain lists, dicts and scalars, as `from_dict` takes them."""
-        return yaml.safe_load(yaml.safe_dump(_plain(self)))
+        return yaml.safe_load(yaml.safe_dump(plain(self)))
 
     def override(self, assignments: list[str]) -> "Config":
         """Return a copy with `section.field=value` applied; values are YAML.
@@ -162,147 +148,14 @@ class Config:
         return from_dict(values, where="--set")
 
 
-def _plain(value: object) -> object:
-    """Turn dataclasses and tuples into dicts and lists."""
-    if dataclasses.is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    return value
-
-
-def _convert(value: object, kind: object, where: str) -> object:
-    """Check `value` against an annotation and return it converted. Raises DtisError."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is Annotated:
-        value = _convert(value, arguments[0], where)
-        arguments[1].check(value, where)
-        return value
-    if dataclasses.is_dataclass(kind):
-        return _build(kind, value, where)
-    if kind in (int, float):
-        return _number(value, kind, where)
-    if origin is Literal:
-        return _one_of(value, arguments, where)
-    if origin in (types.UnionType, typing.Union):
-        return None if value is None else _convert(value, arguments[0], where)
-    wanted = (list, tuple) if origin in (list, tuple) else origin or kind
-    if not isinstance(value, wanted) or (origin is tuple and len(value) != len(arguments)):
-        raise DtisError(f"{where}: expected {_name(kind)}, found {shown(value)}")
-    if origin in (list, tuple):
-        return origin(_convert(item, arguments[0], where) for item in value)
-    if origin is dict:
-        return {str(k): _convert(v, arguments[1], f"{where}.{k}") for k, v in value.items()}
-    return value
-
-
-def _one_of(value: object, known: tuple[str, ...], where: str) -> object:
-    """Return a value that is one of the known words. Raises DtisError for another."""
-    if value not in known:
-        found = shown(value)
-        near = suggest(found.strip("'"), known)
-        raise DtisError(f"{where}: {found} is not known{near}")
-    return value
-
-
-def _number(value: object, kind: type, where: str) -> int | float:
-    """Return an int or a float, as `kind` says. Raises DtisError for what is none, or absurd."""
-    wrong = DtisError(f"{where}: expected {kind.__name__}, found {shown(value)}")
-    given = int if kind is int else int | float | str  # YAML reads 1e-4 as a word
-    if not isinstance(value, given) or isinstance(value, bool):
-        raise wrong
-    try:
-        number = kind(value)
-    except (ValueError, OverflowError):
-        raise wrong from None
-    if kind is float and not math.isfinite(number):
-        raise wrong
-    if abs(number) > LARGEST:
-        raise DtisError(f"{where}: must be within ±{LARGEST:,}, found {shown(value)}")
-    return number
-
-
-def _name(kind: object) -> str:
-    """Return an annotation's name for a message."""
-    if typing.get_origin(kind) is Annotated:
-        return _name(typing.get_args(kind)[0])
-    if typing.get_origin(kind) is tuple:
-        return f"tuple[{', '.join(map(_name, typing.get_args(kind)))}]"
-    return kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
-
-
-def _build(kind: type, values: object, where: str):
-    """Build a dataclass from a dict, naming unknown, missing and wrong fields. Raises DtisError."""
-    if not isinstance(values, dict):
-        raise DtisError(f"{where}: expected a section with fields, found {shown(values)}")
-    fields = {f.name: f for f in dataclasses.fields(kind)}
-    for name in values:
-        if name not in fields:
-            found = shown(name).strip("'")
-            raise DtisError(f"{where}: unknown field '{found}'{suggest(found, fields)}")
-    hints = typing.get_type_hints(kind, include_extras=True)
-    # A section's fields are named as `--set` names them: model.layers.
-    join = ": " if kind is Config else "."
-    arguments = {}
-    for name, spec in fields.items():
-        if name in values:
-            arguments[name] = _convert(values[name], hints[name], f"{where}{join}{name}")
-        elif spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
-            raise DtisError(f"{where}: field '{name}' is missing")
-    return kind(**arguments)
-
-
 def from_dict(values: object, where: str) -> Config:
     """Build a checked Config; `where` names the source in errors. Raises DtisError.
 
     A relative data.path is taken from where the user stands, and is absolute from then on.
     """
-    config = _build(Config, values, where)
+    config = build(Config, values, where)
     check_rules(config, where)
     if config.data.path is None:
         return config
     path = str(user_path(config.data.path, f"{where}: data.path").absolute())
     return replace(config, data=replace(config.data, path=path))
-
-
-def _read_yaml(path: Path) -> object:
-    """Read a YAML file, on top of the preset that its `extends` names, if any."""
-    try:
-        values = parse_yaml(path.read_text())
-    except (OSError, ValueError) as error:
-        raise DtisError(f"{path}: cannot be read as a configuration ({error})") from error
-    if not isinstance(values, dict) or "extends" not in values:
-        return values
-    name = values.pop("extends")
-    if not isinstance(name, str):
-        raise DtisError(f"{path}: extends must name a preset, found {shown(name)}")
-    base = _read_yaml(_preset_path(name))
-    for key, value in values.items():
-        sections = isinstance(value, dict) and isinstance(base.get(key), dict)
-        base[key] = base[key] | value if sections else value
-    return base
-
-
-def read_config(path: Path) -> Config:
-    """Read a configuration file. Raises DtisError where it is unreadable or wrong."""
-    return from_dict(_read_yaml(path), where=str(path))
-
-
-def preset_names() -> list[str]:
-    """Return all presets as `dataset/family`."""
-    return sorted(str(p.relative_to(PRESETS).with_suffix("")) for p in PRESETS.glob("*/*.yaml"))
-
-
-def _preset_path(name: str) -> Path:
-    full = name if "/" in name else f"{name}/{DEFAULT_FAMILY}"
-    if full not in preset_names():
-        raise DtisError(f"unknown preset '{name}'{suggest(full, preset_names())}")
-    return PRESETS / f"{full}.yaml"
-
-
-def load_preset(name: str) -> Config:
-    """Return the preset `dataset/family`, such as tetrominoes/paper; the family defaults to fast.
-
-    Raises DtisError for an unknown name.
-    """
-    return read_config(_preset_path(name))
