@@ -6,7 +6,6 @@ Each takes a `Place` and returns what the case was, for people; `AREAS` says how
 from functools import cache
 
 from data_areas import asked, cached, images, matrices, records
-from dtis_core.scenes.edited_scene import EditedScene
 from mutations import as_text, damage_file, damaged_json
 from run_areas import (
     commands,
@@ -18,9 +17,10 @@ from run_areas import (
     training,
 )  # fmt: skip
 from values import assignments
-from world import Failed, Place, found
+from world import IMAGE, Failed, Place, found
 
-from dtis_core.scenes.scene_json import from_json
+from dtis_core.scenes.scene import Scene
+from dtis_core.scenes.scene_json import load_scene
 from dtis_core.workbook.index import index_html
 from dtis_core.workbook.manifest import read_manifest
 from dtis_core.workbook.notebook import read_notebooks
@@ -28,15 +28,19 @@ from dtis_core.workbook.runner import parse_assignments
 
 
 @cache
-def unedited(base) -> EditedScene:
+def unedited(base) -> Scene:
     """Return what the run found in an image."""
-    return EditedScene.of(found(base), "0123")
+    return found(base)
 
 
 def scene_json(place: Place) -> str:
     """Open a damaged edited scene, and draw it."""
-    text = damaged_json(place.rng, (place.base / "scene.json").read_text())
-    from_json(text, [unedited(place.base)]).render()
+    path = place.copy("scene.json")
+    damage_file(place.rng, path, as_text(damaged_json))
+    with place.nothing_lost():
+        scene = load_scene(path, [unedited(place.base)], IMAGE[None])[1]
+    if not scene.reconstruction.isfinite().all():
+        raise Failed("a scene of numbers that are not finite")
     return "scene"
 
 

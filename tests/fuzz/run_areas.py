@@ -2,7 +2,6 @@
 
 from functools import cache
 
-import numpy as np
 from mutations import (
     as_text,
     damage_file,
@@ -13,7 +12,7 @@ from mutations import (
     damaged_yaml,
 )  # fmt: skip
 from values import WORDS, assignments, literal
-from world import SIDE, TINY, Failed, Place, command, readable, tiny
+from world import IMAGE, TINY, Failed, Place, command, readable, tiny
 
 from dtis_core.config import from_dict, read_config
 from dtis_core.display import figures
@@ -99,7 +98,7 @@ def run_use(place: Place) -> str:
     """Find a scene with a damaged run."""
     run = damaged_run(place, "config.yaml", "model.safetensors", "model.safetensors")
     with place.nothing_lost():
-        scene = load(run.path).decompose(np.zeros((1, SIDE, SIDE, 3), np.uint8))
+        scene = load(run.path).decompose(IMAGE[None])
     if not scene.reconstruction.isfinite().all():
         raise Failed("a scene of numbers that are not finite")
     return "use"

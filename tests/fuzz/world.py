@@ -31,6 +31,7 @@ TINY = [
     "training.appearance_late=0", "training.reassign_every=3",
 ]  # fmt: skip
 """The fast preset for Tetrominoes, so small that a step takes some milliseconds."""
+IMAGE = np.zeros((SIDE, SIDE, 3), np.uint8)
 LONGEST = 1500  # characters of a message that can still be called one line
 
 
@@ -46,9 +47,7 @@ def tiny(data: Path) -> Config:
 
 def make(base: Path) -> None:
     """Write what is damaged later: images, a run of two steps, official files, a notebook."""
-    from dtis_core.scenes.edited_scene import EditedScene
-
-    from dtis_core.scenes.scene_json import to_json
+    from dtis_core.scenes.scene_json import save_scene
     from dtis_core.training.session import train
 
     rng = np.random.default_rng(0)
@@ -61,9 +60,8 @@ def make(base: Path) -> None:
         scenes.append(names | {"objects": objects})
     (photos / "scenes.json").write_text(json.dumps({"background": 0, "scenes": scenes}))
     train(tiny(photos), base / "run", quiet=True, max_steps=2, checkpoint_seconds=0.0)
-    unedited = EditedScene.of(found(base), "0123")
-    scene = unedited.edit(1, sprite=2, colour=(1.0, 0.5, 0.2), shift=(0.1, 0.0)).duplicate(2)
-    (base / "scene.json").write_text(to_json(scene))
+    edited = found(base).edit(1, sprite=2, colour=(1.0, 0.5, 0.2), shift=(0.1, 0.0)).duplicate(2)
+    save_scene(base / "scene.json", edited, IMAGE)
     (base / "multi_object").mkdir()
     write(base / "multi_object" / "tetrominoes_train.tfrecords", encode(tetrominoes()))
     (base / "SVHN").mkdir()
@@ -80,7 +78,7 @@ def found(base: Path):
     """Return the scene that the run in base/run finds in one image."""
     from dtis_core.scenes.run import load
 
-    return load(base / "run").decompose(np.zeros((1, SIDE, SIDE, 3), np.uint8))
+    return load(base / "run").decompose(IMAGE[None])
 
 
 def tetrominoes() -> dict:
