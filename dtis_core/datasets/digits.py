@@ -1,7 +1,6 @@
 """Digits: scikit-learn's 1,797 handwritten digits, real images to cluster without a download."""
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from dtis_core.datasets import Request, SceneDataset, part, register
 from dtis_core.datasets.images import resize
@@ -16,6 +15,8 @@ def load(request: Request) -> SceneDataset:
 
     Category d + 1 is digit d. Splits: "all"; "test", every fifth image; "train", the others.
     """
+    from sklearn.datasets import load_digits  # here, since its import takes a second
+
     found = load_digits()
     chosen = part(len(found.target), request.split, "digits")[: request.count]
     pixels = np.rint(found.images[chosen] * (255 / BRIGHTEST)).astype(np.uint8)  # (n, 8, 8)

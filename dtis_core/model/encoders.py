@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
-from torchvision.models import resnet18
 
 from dtis_core.errors import DtisError, suggest
 
@@ -53,6 +52,8 @@ def resnet32(channels: int, image_size: tuple[int, int]) -> nn.Sequential:
 
 def resnet18_features(channels: int, image_size: tuple[int, int]) -> nn.Sequential:
     """ResNet-18 without pooling and classifier: 512 features, stride 32, random weights."""
+    from torchvision.models import resnet18  # here, since its import takes as long as torch's
+
     network = resnet18(weights=None)
     if channels != 3:
         network.conv1 = nn.Conv2d(channels, 64, 7, 2, 3, bias=False)

@@ -8,7 +8,6 @@ the scores; `summarise` and `filter_outlier` turn those of several seeds into on
 import numpy as np
 from jaxtyping import Bool, Float, Integer, Shaped
 from scipy.optimize import linear_sum_assignment
-from sklearn.metrics import normalized_mutual_info_score
 
 from dtis_core.errors import DtisError
 
@@ -159,6 +158,8 @@ def nmi(true: Labels, predicted: Labels) -> float:
     Raises:
         DtisError: the shapes differ.
     """
+    from sklearn.metrics import normalized_mutual_info_score  # here: its import takes a second
+
     _check_shapes(true, predicted)
     return float(normalized_mutual_info_score(true.ravel(), predicted.ravel()))
 
