@@ -10,6 +10,7 @@ from dtis_core.cli import print_scores
 from dtis_core.config import load_preset
 from dtis_core.datasets import SceneDataset
 from dtis_core.errors import NoLabels
+from dtis_core.model.dti_sprites import DTISprites
 from dtis_core.runs.run_folder import RunFolder
 from dtis_core.scenes.run import Run
 from dtis_core.scoring import evaluation, metrics
