@@ -1,6 +1,7 @@
 """Reading and writing files so that nothing is half-written and every failure says what to do."""
 
 import json
+import logging
 import os
 import re
 import tempfile
@@ -19,6 +20,7 @@ from torch import Tensor
 from dtis_core.errors import DtisError, shown
 
 Made = TypeVar("Made")
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it also prints what it raises
 # By a file's content, whatever its name ends in. Pillow reads more, and hands some of it, such as
 # PostScript, to other programs.
 PICTURES = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")

@@ -135,7 +135,7 @@ def load(
         raise DtisError(f"unknown dataset '{name:.80}'{suggest(name, DATASETS)}")
     if count is not None and not 1 <= count <= MOST_IMAGES:
         raise DtisError(
-            f"count is {count!s:.20}; ask for at least 1 image of '{name}', at most {MOST_IMAGES}"
+            f"count is {shown(count)}; ask for at least 1 image of '{name}', at most {MOST_IMAGES}"
         )
     if size is not None and not all(1 <= side <= LARGEST_SIDE for side in size):
         raise DtisError(f"size is {tuple(size)}; give sides of 1 to {LARGEST_SIDE} pixels")

@@ -9,6 +9,7 @@ for each, with one integer per pixel: 0 is background. `scenes.json` may list wh
 Object m of a scene's list is m in its mask. A scene without "mask" takes the one of its name.
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -26,7 +27,7 @@ from dtis_core.datasets.images import (
     read_size,
     stamps,
 )
-from dtis_core.errors import DtisError
+from dtis_core.errors import DtisError, shown
 from dtis_core.files import read_json
 
 SIZE = (128, 128)
@@ -138,23 +139,28 @@ def _list_scenes(folder: Path) -> Listing:
 def _field(holder: object, name: str, kind: type, where: str) -> list | dict | str | int:
     """Return a field of a JSON object. Raises DtisError unless it is there and of this kind."""
     if not isinstance(holder, dict):
-        raise DtisError(f"{where.rstrip(':. ')}: found {holder!r:.40} where an object was expected")
+        raise DtisError(
+            f"{where.rstrip(':. ')}: found {shown(holder)} where an object was expected"
+        )
     if name not in holder:
         raise DtisError(f"{where}{name} is missing; add it: it is {KINDS[kind]}")
     value = holder[name]
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise DtisError(f"{where}{name} is {value!r:.40}; make it {KINDS[kind]}")
+        raise DtisError(f"{where}{name} is {shown(value)}; make it {KINDS[kind]}")
     return value
 
 
 def _file(scene: object, name: str, folder: Path, where: str) -> Path:
     """Return the file that a scene's field names, relative to the folder and inside it."""
-    path = folder / _field(scene, name, str, f"{where}.")
-    if not path.is_file():
-        raise DtisError(f"{where}.{name} names {path}, which is no file; add it or mend the name")
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise DtisError(f"{where}.{name} names {path}, which is not in {folder}; copy it there")
-    return path
+    text = _field(scene, name, str, f"{where}.")
+    path = folder / text
+    if not os.path.isfile(path):  # unlike Path's own, for any text
+        problem = "is no file there; add it or mend the name"
+    elif not path.resolve().is_relative_to(folder.resolve()):
+        problem = f"is not in {folder}; copy it there"
+    else:
+        return path
+    raise DtisError(f"{where}.{name} names {shown(text)}, which {problem}")
 
 
 def _category(thing: object, where: str) -> int:
@@ -162,7 +168,7 @@ def _category(thing: object, where: str) -> int:
     category = _field(thing, "category", int, f"{where}.")
     if not 1 <= category <= MOST_CATEGORIES:
         raise DtisError(
-            f"{where}.category is {category!s:.20}; number the categories from 1, "
+            f"{where}.category is {shown(category)}; number the categories from 1, "
             f"to {MOST_CATEGORIES} at most"
         )
     return category

@@ -114,6 +114,13 @@ def test_scenes_name_no_file_outside_their_folder(tmp_path, photos, field, way):
         load(photos)
 
 
+@pytest.mark.parametrize("name", ["a" * 5000, "a\0b", "\ud800", "b\n.png"])
+def test_a_name_that_is_none_is_quoted_in_short(photos, name):
+    list_scenes(photos, image=name)
+    with pytest.raises(DtisError, match=r"scenes\[0\].image names '.{1,90}', which is no file"):
+        load(photos)
+
+
 def test_scenes_may_lie_behind_a_link_themselves(tmp_path, photos):
     list_scenes(photos, mask="a.png")
     save(photos / "a.png", np.ones((8, 8), np.uint8))

@@ -35,7 +35,7 @@ from world import LONGEST, SCREEN, Place, make
 from dtis_core.errors import DtisError
 
 SECONDS = 20  # a case may take
-MEMORY = 4 << 30  # bytes that a process of cases may ask for
+MEMORY = 2 << 30  # bytes that a process of cases may ask for
 
 
 class TooLong(BaseException):
@@ -150,7 +150,7 @@ def fuzz(seed: int, cases: int, base: Path, only: list[str]) -> list[list]:
     return outcomes
 
 
-def report(outcomes: list[list], seed: int) -> int:
+def report(outcomes: list[list], seed: int, only: list[str]) -> int:
     """Print what became of the cases; return how many failed."""
     counts = Counter((area, outcome) for _, area, outcome, _ in outcomes)
     for area in sorted({area for area, _ in counts}):
@@ -163,7 +163,8 @@ def report(outcomes: list[list], seed: int) -> int:
     for (area, _), found in sorted(failures.items(), key=lambda item: -len(item[1])):
         index, detail = found[0]
         print(f"\n{len(found)} times, in {area}: {detail}")
-        print(f"    python tests/fuzz/fuzz.py --seed {seed} --case {index}")
+        chosen = " ".join(["", "--only", *only] if only else [])
+        print(f"    python tests/fuzz/fuzz.py --seed {seed} --case {index}{chosen}")
     return sum(map(len, failures.values()))
 
 
@@ -196,7 +197,7 @@ def main() -> int:
             signal.signal(signal.SIGALRM, too_long)
             return again(arguments.seed, arguments.case, base, arguments.only)
         outcomes = fuzz(arguments.seed, arguments.cases, base, arguments.only)
-        failed = report(outcomes, arguments.seed)
+        failed = report(outcomes, arguments.seed, arguments.only)
         seconds = time.monotonic() - started
         print(f"\n{failed} of {len(outcomes)} cases failed; {seconds:.0f} s")
         return int(failed > 0)
