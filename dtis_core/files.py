@@ -116,6 +116,12 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text)
 
 
+def read_text(path: Path) -> str:
+    """Read a text file. Raises OSError or ValueError, and DtisError for what is no regular file."""
+    check_regular(path)
+    return path.read_text()
+
+
 def write_json(path: Path, values: object) -> None:
     """Write indented JSON."""
     write_text(path, json.dumps(values, indent=1) + "\n")
@@ -131,9 +137,8 @@ def parse_json(text: str) -> object:
 
 def read_json(path: Path) -> dict:
     """Read a JSON object. Raises DtisError where the file is missing, damaged or something else."""
-    check_regular(path)
     try:
-        values = parse_json(path.read_text())
+        values = parse_json(read_text(path))
     except (OSError, ValueError) as error:
         raise DtisError(f"{path}: cannot be read as JSON ({error})") from error
     return as_object(values, str(path), {})

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from dtis_core.config.settings import Config, from_dict
 from dtis_core.errors import DtisError, shown, suggest
-from dtis_core.files import parse_yaml
+from dtis_core.files import parse_yaml, read_text
 from dtis_core.paths import PACKAGE
 
 PRESETS = PACKAGE / "presets"
@@ -14,7 +14,7 @@ DEFAULT_FAMILY = "fast"
 def _read_yaml(path: Path) -> object:
     """Read a YAML file, on top of the preset that its `extends` names, if any."""
     try:
-        values = parse_yaml(path.read_text())
+        values = parse_yaml(read_text(path))
     except (OSError, ValueError) as error:
         raise DtisError(f"{path}: cannot be read as a configuration ({error})") from error
     if not isinstance(values, dict) or "extends" not in values:

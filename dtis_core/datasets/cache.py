@@ -30,6 +30,8 @@ def cached(key: str, build: Callable[[], Arrays]) -> Arrays:
 
 def _read(path: Path) -> Arrays | None:
     """Read a file of `_write`; None if it is missing or damaged."""
+    if not path.is_file():
+        return None
     try:
         with path.open("rb") as file:
             checksums = np.load(file, allow_pickle=False)  # (number of arrays,)

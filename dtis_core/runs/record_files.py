@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from dtis_core.errors import DtisError
-from dtis_core.files import as_object, check_regular, parse_json, read_json
+from dtis_core.files import as_object, parse_json, read_json, read_text
 
 MANIFEST = {
     "preset": str, "data": str, "data_fingerprint": str, "seed": int, "commit": str,
@@ -29,9 +29,8 @@ def read_metrics(file: Path) -> list[dict]:
 
     Raises DtisError where one is no record of a step and its loss.
     """
-    check_regular(file)
     try:
-        lines = file.read_text().splitlines(keepends=True)
+        lines = read_text(file).splitlines(keepends=True)
         records = [parse_json(line) for line in lines if line.endswith("\n")]
     except (OSError, ValueError) as error:
         raise DtisError(f"{file}: cannot be read as lines of JSON ({error})") from error

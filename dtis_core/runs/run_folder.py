@@ -32,6 +32,7 @@ from torch import Tensor
 from dtis_core.config import Config, read_config
 from dtis_core.errors import DtisError
 from dtis_core.files import (
+    check_regular,
     first_not_finite,
     leftovers,
     load_weights,
@@ -224,6 +225,7 @@ class RunFolder:
 
     def log(self, **values: object) -> None:
         """Append one line to metrics.jsonl."""
+        check_regular(self.path / "metrics.jsonl")
         try:
             with open(self.path / "metrics.jsonl", "a") as file:
                 file.write(json.dumps(values) + "\n")
@@ -312,15 +314,25 @@ class RunFolder:
         if half:
             weights = {name: halved(values) for name, values in weights.items()}
         make_folder(new.path, new=True)
-        write_text(new.path / "metrics.jsonl", "".join(json.dumps(m) + "\n" for m in metrics))
-        write_tensors(new.path / "model.safetensors", weights, {})
-        files = self._snapshot_files()
-        for file in files[:: -max(1, math.ceil(len(files) / snapshots))]:  # the last one always
-            with replacing(new.path / "sprites" / file.name) as temporary:
-                shutil.copyfile(file, temporary)
-        write_json(new.path / "manifest.json", manifest)
-        write_text(new.path / "config.yaml", yaml.safe_dump(config.to_dict(), sort_keys=False))
+        try:
+            new._fill(config, manifest, metrics, weights)
+            files = self._snapshot_files()
+            for file in files[:: -max(1, math.ceil(len(files) / snapshots))]:  # the last one always
+                with replacing(new.path / "sprites" / file.name) as temporary:
+                    shutil.copyfile(file, temporary)
+        except BaseException:
+            shutil.rmtree(new.path, ignore_errors=True)  # nothing is half exported
+            raise
         return new
+
+    def _fill(
+        self, config: Config, manifest: dict, metrics: list[dict], weights: dict[str, Tensor]
+    ) -> None:
+        """Write the records and weights of an exported run."""
+        write_text(self.path / "metrics.jsonl", "".join(json.dumps(m) + "\n" for m in metrics))
+        write_tensors(self.path / "model.safetensors", weights, {})
+        write_json(self.path / "manifest.json", manifest)
+        write_text(self.path / "config.yaml", yaml.safe_dump(config.to_dict(), sort_keys=False))
 
     def model(self, device: str = "cpu") -> DTISprites:
         """Return the trained model, in evaluation mode. Raises DtisError for damaged files."""

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from dtis_core.errors import DtisError, suggest
-from dtis_core.files import write_text
+from dtis_core.files import read_text, write_text
 from dtis_core.scenes.change import Change, check_number
 from dtis_core.scenes.scene import MOST, Scene
 
@@ -40,7 +40,7 @@ def save_scene(path: Path, scene: Scene, image: Image) -> None:
 def load_scene(path: Path, found: Sequence[Scene], images: Images) -> tuple[int, Scene]:
     """Read what `save_scene` wrote, as `from_json`. Raises DtisError that names the file."""
     try:
-        return from_json(path.read_text(), found, images)
+        return from_json(read_text(path), found, images)
     except (OSError, UnicodeDecodeError) as error:
         raise DtisError(f"{path}: cannot be read ({error})") from error
     except DtisError as error:
