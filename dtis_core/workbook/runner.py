@@ -85,7 +85,7 @@ def run_workbook(
     chosen = read_notebooks(_choose(found, only), parameters)
     # What one run records, another that had read the manifest before would drop.
     with system_errors_explained(output), locked(output / LOCK, str(output)):
-        run = _Run(output, parameters["profile"], timeout)
+        run = _Run(output, str(parameters["profile"]), timeout)
         current = [] if force else [notebook for notebook in chosen if run.is_current(notebook)]
         waiting = [notebook for notebook in chosen if notebook not in current]
         waiting.sort(key=run.seconds, reverse=True)  # the longest first

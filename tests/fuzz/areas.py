@@ -7,15 +7,7 @@ from functools import cache
 
 from data_areas import asked, cached, images, matrices, records
 from mutations import as_text, damage_file, damaged_json
-from run_areas import (
-    commands,
-    config_file,
-    run_commands,
-    run_records,
-    run_use,
-    settings,
-    training,
-)  # fmt: skip
+from run_areas import commands, config_file, run_commands, run_records, run_use, settings, training
 from values import assignments
 from world import IMAGE, Failed, Place, found
 
@@ -48,9 +40,8 @@ def notebooks(place: Place) -> str:
     """Read a damaged notebook with strange parameters."""
     path = place.copy("01_first.ipynb")
     damage_file(place.rng, path, as_text(damaged_json))
-    given = (
-        assignments(place.rng, ["steps", "profile", "no_such"]) if place.rng.random() < 0.3 else []
-    )
+    given = assignments(place.rng, ["steps", "profile", "no_such"])
+    given = given if place.rng.random() < 0.3 else []
     with place.nothing_lost():
         read_notebooks([path], parse_assignments(given))
     return f"notebook {given}"

@@ -52,6 +52,11 @@ def scene_of(name: str) -> tuple[str, dict]:
     """Return the file and a record of one of the official data sets."""
     if name == "tetrominoes-official":
         return "tetrominoes_train.tfrecords", tetrominoes()
+    if name == "clevr6":
+        seen = [1.0, 1.0, 1.0] + 8 * [0.0]
+        kinds = {"shape": [bytes([0, 1, 3] + 8 * [0])], "material": [bytes([0, 1, 2] + 8 * [0])]}
+        pixels = {"image": [bytes(240 * 320 * 3)], "mask": [bytes(11 * 240 * 320)]}
+        return "clevr_with_masks_train.tfrecords", pixels | kinds | {"visibility": seen}
     number = {"shape": [0.0, 1.0, 2.0, 3.0, 0.0, 0.0], "visibility": [1.0, 1.0, 1.0, 1.0, 0.0, 0.0]}
     mask = bytes([255] * 4096 + [0] * 5 * 4096)
     record = {"image": [bytes(12288)], "mask": [mask]} | number
@@ -61,7 +66,7 @@ def scene_of(name: str) -> tuple[str, dict]:
 def records(place: Place) -> str:
     """Read a damaged official file: its features, its messages or its frames."""
     rng = place.rng
-    name = rng.choice(["tetrominoes-official", "multi-dsprites-official"])
+    name = rng.choice(["tetrominoes-official", "multi-dsprites-official", "clevr6"])
     file, record = scene_of(name)
     (place.folder / "multi_object").mkdir()
     path = place.folder / "multi_object" / file

@@ -108,9 +108,10 @@ def _place_of_error() -> str:
 def work(seed: int, cases: range, base: Path, only: list[str], answers: int) -> None:
     """Run cases one after the other, and write what became of each as a line of JSON."""
     signal.signal(signal.SIGALRM, too_long)
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    most = pages * resource.getpagesize() + MEMORY
-    resource.setrlimit(resource.RLIMIT_AS, (most, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    statm = Path("/proc/self/statm")  # which Linux alone has, as it alone keeps to the limit
+    if statm.exists():
+        most = int(statm.read_text().split()[0]) * resource.getpagesize() + MEMORY
+        resource.setrlimit(resource.RLIMIT_AS, (most, resource.getrlimit(resource.RLIMIT_AS)[1]))
     warnings.simplefilter("always")
     with SCREEN.watched():
         for index in cases:

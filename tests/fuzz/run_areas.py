@@ -10,7 +10,7 @@ from mutations import (
     damaged_lines,
     damaged_tensors,
     damaged_yaml,
-)  # fmt: skip
+)
 from values import WORDS, assignments, literal
 from world import IMAGE, TINY, Failed, Place, command, readable, tiny
 

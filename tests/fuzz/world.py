@@ -113,7 +113,7 @@ class Place:
         (folder / "precious").write_text("kept")
 
     def copy(self, name: str) -> Path:
-        """Copy a file or folder of the base; a run is made to find the images where they are."""
+        """Copy a file or folder of the base."""
         source, target = self.base / name, self.folder / name
         target.parent.mkdir(exist_ok=True)
         (shutil.copytree if source.is_dir() else shutil.copyfile)(source, target)
