@@ -10,11 +10,13 @@ from dtis_core.paths import RUNS, user_path
 
 def train(arguments: argparse.Namespace) -> int:
     """`dtis train PRESET`: train into a run folder, then score held-out images."""
+    from dtis_core import datasets
     from dtis_core.config import load_preset
     from dtis_core.scoring.score import score
     from dtis_core.training.session import train
 
     config = load_preset(arguments.preset).override(arguments.set)
+    datasets.load_for(config, config.data.score_split, 1)  # or else it would fail at the very end
     out = arguments.out
     if out is None:
         out = RUNS / f"{config.preset.replace('/', '-')}-{arguments.seed}"

@@ -54,6 +54,12 @@ def test_a_run_is_trained_scored_and_exported(tmp_path, capsys):
     assert RunFolder(copy).manifest()["scores"]["tetrominoes/train"]["run"] == "copy"
 
 
+def test_a_split_that_cannot_be_scored_is_refused_before_training(tmp_path, capsys):
+    command = train_command(tmp_path / "run", "--set", "data.score_split=nowhere")
+    refused(capsys, command, "no split 'nowhere'")
+    assert not (tmp_path / "run").exists()
+
+
 def test_data_are_named(capsys):
     assert main(["data", "digits"]) == 0
     said = capsys.readouterr().out

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from dtis_core.errors import DtisError, suggest
+from dtis_core.errors import DtisError, shown, suggest
 from dtis_core.model.canvas import (
     Canvas,
     hat_matrix,
@@ -280,7 +280,9 @@ class Sequence:
             if name not in TRANSFORMATIONS:
                 raise DtisError(f"unknown transformation '{name}'{suggest(name, TRANSFORMATIONS)}")
             if names.count(name) > 1:
-                raise DtisError(f"transformation '{name}' occurs twice in {names}; leave one out")
+                raise DtisError(
+                    f"transformation '{name}' occurs twice in {shown(names)}; leave one out"
+                )
         self.names = list(names)
         self.modules = [TRANSFORMATIONS[name](channels) for name in names]
         self.resize_to = resize_to

@@ -35,7 +35,7 @@ def check_device(device: str) -> str:
     except RuntimeError:
         kind = None
     if kind not in ("cpu", "cuda"):
-        raise DtisError(f"--device {device}: not a device known here; use cpu or cuda")
+        raise DtisError(f"--device {device:.80}: not a device known here; use cpu or cuda")
     if kind == "cuda" and not torch.cuda.is_available():
         raise DtisError(f"--device {device}: torch finds no CUDA GPU here; use --device cpu")
     return device
