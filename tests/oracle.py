@@ -115,6 +115,9 @@ class Oracle:
         self.nothing = Choice(0, sprite_layer(model, 0, None, None, None), None)
         self.scenes = [Scene(0, (), (self.nothing,) * self.config.layers) for _ in images]
         self.logits = None  # of the occlusions, (B, pairs)
+        # In training the empty sprite and lambda may have to wait.
+        self.counts = model.may_be_empty or not model.training
+        self.penalty = self.config.penalty if self.counts else 0.0
         self.predict()
 
     def predict(self) -> None:
@@ -156,7 +159,7 @@ class Oracle:
         scene = self.scenes[b]
         used = sum(choice.k > 0 for choice in scene.objects)
         c = composed(scene.layers(), self.delta(b))
-        return (self.images[b] - c).square().mean() + self.config.penalty * used
+        return (self.images[b] - c).square().mean() + self.penalty * used
 
     def keep_best(self, b: int, scenes: Iterable[Scene]) -> None:
         """Give image b the first scene with the least loss."""
@@ -175,7 +178,7 @@ class Oracle:
 
     def choices(self, found: tuple) -> list[Choice]:
         """All sprites that a layer may choose from."""
-        first = 0 if self.config.empty_sprite else 1
+        first = 0 if self.config.empty_sprite and self.counts else 1
         return [self.choice(k, found) for k in range(first, self.config.sprites + 1)]
 
     def backdrop(self, b: int, n: int) -> tuple[Layer, ...]:

@@ -101,6 +101,7 @@ def build(number, search, dtype):
     if number % 5 == 0:  # a curriculum that has not reached every module
         names = config.layer_transformations + config.sprite_transformations
         model.active = frozenset(names[1:] + config.background_transformations[1:])
+    model.may_be_empty = number % 7 != 1
     images = uniform(0, 1, 2, config.channels, *config.image_size)
     noise = model.draw_noise(generator) if model.training else None
     return model.to(dtype), images.to(dtype), None if noise is None else noise.to(dtype)

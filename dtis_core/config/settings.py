@@ -84,6 +84,7 @@ class TrainingConfig:
     second_moment: Annotated[float, Within(0, 1, below=True)] = 0.999  # Adam's beta_2
     warm_up: NotNegative = 0  # rates rise linearly from 0
     frozen: NotNegative = 0  # sprites do not learn yet
+    empty_from: NotNegative = 0  # the empty sprite is no candidate, and lambda 0, until then
     decay_at: list[float] = field(default_factory=list)  # rates times 0.1 there
     appearance_late_rate: float | None = None  # the appearances' rate from `appearance_late` on
     appearance_late: NotNegative = 0

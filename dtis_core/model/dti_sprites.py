@@ -93,6 +93,7 @@ class DTISprites(nn.Module):
         self.predictor = predictor(config, self.sequences, encoder_size or size)
         self.active: frozenset[str] | None = None  # transformations the curriculum has reached
         self.temperature = config.mask_temperature[0]  # of Concrete masks, in training
+        self.may_be_empty = True  # in training, whether the empty sprite and lambda count yet
 
     def draw_noise(self, generator: torch.Generator) -> Float[Tensor, "K H W"] | None:
         """Draw one step's mask noise (C.3), or None for a model that trains without."""
@@ -128,6 +129,16 @@ class DTISprites(nn.Module):
     def _temperature(self) -> float:
         """Concrete masks' temperature: the present step's, and at inference the last."""
         return self.temperature if self.training else self.config.mask_temperature[1]
+
+    @property
+    def empty_sprite(self) -> bool:
+        """Whether the empty sprite is a candidate at present."""
+        return self.config.empty_sprite and (self.may_be_empty or not self.training)
+
+    @property
+    def penalty(self) -> float:
+        """Lambda of Eq. (5) at present: 0 while the empty sprite does not count yet."""
+        return self.config.penalty if self.may_be_empty or not self.training else 0.0
 
     @torch.no_grad()
     def sprite_images(self) -> Float[Tensor, "K D h w"]:
@@ -220,8 +231,8 @@ class DTISprites(nn.Module):
                 self.below(occlusion),
                 self.background_colours(prediction.background),
                 [self.candidates(layer, sprite, noise) for layer, sprite in layers],
-                self.config.penalty,
-                self.config.empty_sprite,
+                self.penalty,
+                self.empty_sprite,
             )
             if self.config.selection == "exhaustive":
                 return prediction, occlusion, exhaustive_selection(*scene)
@@ -263,7 +274,7 @@ class DTISprites(nn.Module):
         masks are made binary by a Beta penalty (C.3), it is added.
         """
         scene = self(images, noise, steps)
-        loss = scene.objectives(images, self.config.penalty).mean()
+        loss = scene.objectives(images, self.penalty).mean()
         if self.config.mask_binarity == "beta":
             loss = loss + self.config.mask_beta * beta_penalty(self.sprites.masks)
         return loss, scene

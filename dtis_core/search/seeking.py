@@ -135,7 +135,7 @@ class SeekingSprites(DTISprites):
             order,
             backgrounds,
             config.layers,
-            Rules(config.penalty, config.empty_sprite, not self.training, sought),
+            Rules(self.penalty, self.empty_sprite, not self.training, sought),
             look,
             self.occlusion if config.occlusion == "predicted" else None,
         )

@@ -213,6 +213,7 @@ class Trainer:
         """Do one step and return its loss. Raises DtisError where the loss is not finite."""
         model = self.model.train()
         model.active, model.temperature = self.active_transformations(), self.mask_temperature()
+        model.may_be_empty = self.step >= self.in_steps(self.config.training.empty_from)
         self.noise.manual_seed(self.seed * 1_000_003 + self.step)
         noise = model.draw_noise(self.noise)
         for group in self.optimizer.param_groups:

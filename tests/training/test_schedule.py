@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from small_run import EVERY_FEATURE, trainer, weights
@@ -63,6 +64,26 @@ def test_frozen_sprites_wait_while_the_networks_learn():
     after = weights(run.model)
     for name in ("sprites.appearances", "sprites.masks", "backgrounds.appearances"):
         assert not torch.equal(before[name], after[name])
+
+
+@pytest.mark.parametrize(
+    "way", ["model.selection=greedy", "model.selection=exhaustive", "search.looks=residual"]
+)
+def test_until_the_empty_sprite_counts_no_layer_is_empty_and_lambda_is_0(way):
+    images = np.full((8, 35, 35, 3), 128, np.uint8)  # nothing to see: a sprite can only harm
+    wanted = ["model.layers=2", "model.penalty=0.5", "training.empty_from=0.5", "search.views=1"]
+    run = trainer(*EVERY_FEATURE, *wanted, way, images=images)
+    run.model.train()
+    chosen, counted = [], []
+    for _ in range(3):  # of steps, two are an epoch
+        run.train_step()
+        loss, scene = run.model.loss(run.batch())
+        chosen.append(scene.selection.sprites)
+        counted.append(loss.item() - scene.errors(run.batch()).mean().item())
+    assert chosen[0].all() and counted[0] == pytest.approx(0, abs=1e-7)
+    assert not chosen[1].any() and not chosen[2].any()
+    run.step, run.model.may_be_empty = 0, False
+    assert not run.model.eval()(run.batch()).selection.sprites.any()  # inference has it always
 
 
 def test_the_curriculum_brings_modules_in():
