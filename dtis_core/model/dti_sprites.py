@@ -24,6 +24,7 @@ from dtis_core.model.composition import (
 from dtis_core.model.predictor import Prediction, Predictor
 from dtis_core.model.selection import Candidates, Selection, exhaustive_selection, greedy_selection
 from dtis_core.model.sprites import (
+    BACKGROUND_START,
     Backgrounds,
     Sprites,
     beta_penalty,
@@ -76,7 +77,8 @@ class DTISprites(nn.Module):
             config.sprites, C, sprite_size, config.mask_sigma,
             config.opaque_sprites, config.sprite_colour,
         )  # fmt: skip
-        self.backgrounds = Backgrounds(config.backgrounds, C, size)
+        start = BACKGROUND_START if config.background_colour is None else config.background_colour
+        self.backgrounds = Backgrounds(config.backgrounds, C, size, start)
         layer = Sequence(config.layer_transformations, C, size)
         # Whichever spatial module comes last carries the sprite from its own frame to the image.
         resize = size if layer.last_spatial is None else None

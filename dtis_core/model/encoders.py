@@ -1,6 +1,7 @@
 """Image encoders: mini ResNet-32 for images below 65x65, else ResNet-18 (C.1)."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -36,7 +37,10 @@ class CifarBlock(nn.Module):
 
 
 def resnet32(channels: int, image_size: tuple[int, int]) -> nn.Sequential:
-    """ResNet-32 for small images: three stages of five blocks, 16-32-64 channels, stride 4."""
+    """ResNet-32 for small images: three stages of five blocks, 16-32-64 channels, stride 4.
+
+    Its convolutions start as He et al. propose, which the paper does not say; so do ResNet-18's.
+    """
     layers: list[nn.Module] = [
         nn.Conv2d(channels, 16, 3, 1, 1, bias=False),
         nn.BatchNorm2d(16),
@@ -47,7 +51,11 @@ def resnet32(channels: int, image_size: tuple[int, int]) -> nn.Sequential:
         for block in range(5):
             layers.append(CifarBlock(width, stage, 2 if stage > 16 and block == 0 else 1))
             width = stage
-    return nn.Sequential(*layers)
+    network = nn.Sequential(*layers)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight)
+    return network
 
 
 def resnet18_features(channels: int, image_size: tuple[int, int]) -> nn.Sequential:
@@ -60,19 +68,33 @@ def resnet18_features(channels: int, image_size: tuple[int, int]) -> nn.Sequenti
     return nn.Sequential(*list(network.children())[:-2])
 
 
-ENCODERS: dict[str, tuple[Callable[..., nn.Module], int]] = {
-    "resnet32": (resnet32, 64),
-    "resnet18": (resnet18_features, 512),
-}
-"""By name, of channels and image size; and the number of features."""
+class Kind(NamedTuple):
+    """A kind of encoder: how it is built of channels and image size, and its number of features.
 
-
-def build_encoder(name: str, channels: int, image_size: tuple[int, int]) -> tuple[nn.Module, int]:
-    """Return the encoder of images (H, W) and its number of features.
-
-    Raises DtisError for an unknown name.
+    `start` gives the hidden layers of the heads that read it their first weights (L, i, o) and
+    biases (L, 1, o).
     """
+
+    build: Callable[[int, tuple[int, int]], nn.Module]
+    features: int
+    start: Callable[[Tensor, Tensor], None]
+
+
+def uniform_start(weights: Float[Tensor, "L i o"], biases: Float[Tensor, "L 1 o"]) -> None:
+    """Draw weights and biases as torch does for linear layers: uniform up to 1 / sqrt(inputs)."""
+    for values in (weights, biases):
+        bound = weights.shape[1] ** -0.5
+        nn.init.uniform_(values, -bound, bound)
+
+
+ENCODERS = {
+    "resnet32": Kind(resnet32, 64, uniform_start),
+    "resnet18": Kind(resnet18_features, 512, uniform_start),
+}
+
+
+def encoder_kind(name: str) -> Kind:
+    """Return a kind of encoder by its name. Raises DtisError for an unknown one."""
     if name not in ENCODERS:
         raise DtisError(f"unknown encoder '{name}'{suggest(name, ENCODERS)}")
-    build, features = ENCODERS[name]
-    return build(channels, image_size), features
+    return ENCODERS[name]

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dtis_core.config import ModelConfig
-from dtis_core.model.encoders import build_encoder
+from dtis_core.model.encoders import Kind, encoder_kind
 from dtis_core.model.transformations import Sequence
 
 HIDDEN = 128  # units in each of a head's two hidden layers
@@ -31,16 +31,19 @@ class Prediction:
 
 
 class LayerwiseMLP(nn.Module):
-    """One MLP per layer, all evaluated at once: two hidden layers, outputs start at zero."""
+    """One MLP per layer, all evaluated at once: two hidden layers, outputs start at zero.
 
-    def __init__(self, layers: int, inputs: int, outputs: int):
+    `encoder` is the kind of encoder whose features it reads, which says how hidden layers start.
+    """
+
+    def __init__(self, layers: int, inputs: int, outputs: int, encoder: Kind):
         super().__init__()
         sizes = [inputs, HIDDEN, HIDDEN, outputs]
         shapes = list(zip(sizes, sizes[1:], strict=False))
         self.weights = nn.ParameterList(torch.empty(layers, i, o) for i, o in shapes)
         self.biases = nn.ParameterList(torch.zeros(layers, 1, o) for _, o in shapes)
-        for weight in self.weights[:-1]:
-            nn.init.normal_(weight, std=(2 / weight.shape[1]) ** 0.5)
+        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            encoder.start(weight, bias)
         nn.init.zeros_(self.weights[-1])
 
     def forward(self, x: Float[Tensor, "B L F"]) -> Float[Tensor, "B L O"]:
@@ -96,13 +99,15 @@ class Predictor(nn.Module):
         """Add encoder and heads, for images of `channels` and so many layers at a time."""
         layer, sprite, background = self.sequences = sequences
         self.sprites, self.backgrounds, self.layers = config.sprites, config.backgrounds, layers
-        self.encoder, self.width = build_encoder(config.encoder, channels, image_size)
+        kind = self.kind = encoder_kind(config.encoder)
+        self.encoder, self.width = kind.build(channels, image_size), kind.features
         self.look = self.build_look(config)
         features = self.look.size
-        self.layer_head = LayerwiseMLP(layers, features, layer.size)
-        self.sprite_head = LayerwiseMLP(layers, features, config.sprites * sprite.size)
+        self.layer_head = LayerwiseMLP(layers, features, layer.size, kind)
+        outputs = config.sprites * sprite.size
+        self.sprite_head = LayerwiseMLP(layers, features, outputs, kind)
         outputs = config.backgrounds * background.size
-        self.background_head = LayerwiseMLP(1, features, outputs)
+        self.background_head = LayerwiseMLP(1, features, outputs, kind)
         pairs = config.layers * (config.layers - 1) // 2 if config.occlusion == "predicted" else 0
         self.occlusion_head = self.build_occlusion_head(pairs)
 
@@ -112,7 +117,7 @@ class Predictor(nn.Module):
 
     def build_occlusion_head(self, pairs: int) -> LayerwiseMLP:
         """Return the head of the L(L - 1)/2 logits."""
-        return LayerwiseMLP(1, self.look.size, pairs)
+        return LayerwiseMLP(1, self.look.size, pairs, self.kind)
 
     def encode(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B F y x"]:
         """Return the encoder's maps."""

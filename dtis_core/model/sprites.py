@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-BACKGROUND_START = 0.5  # a background's, where no mean image is given
+BACKGROUND_START = 0.5  # a background's, where it is neither set nor the mean image
 CLIP_SLOPE = 0.01
 LOGITS = 8.0  # of a Concrete mask, between those of 0 and 1: chances of 2 % and 98 %
 
@@ -58,9 +58,11 @@ class Sprites(nn.Module):
 class Backgrounds(nn.Module):
     """K' learnable images without transparency: `appearances` is (K', C, H, W), unclipped."""
 
-    def __init__(self, count: int, channels: int, size: tuple[int, int]):
+    def __init__(
+        self, count: int, channels: int, size: tuple[int, int], colour: float = BACKGROUND_START
+    ):
         super().__init__()
-        self.appearances = nn.Parameter(torch.full((count, channels, *size), BACKGROUND_START))
+        self.appearances = nn.Parameter(torch.full((count, channels, *size), colour))
 
     @torch.no_grad()
     def start_from(self, mean_image: Float[Tensor, "C H W"]) -> None:

@@ -16,17 +16,17 @@ from torch import Tensor
 from dtis_core.config import ModelConfig, SearchConfig
 from dtis_core.model.composition import ordered_occlusion
 from dtis_core.model.dti_sprites import DTISprites
-from dtis_core.model.encoders import ENCODERS
+from dtis_core.model.encoders import ENCODERS, Kind
 from dtis_core.model.predictor import Prediction
 from dtis_core.model.selection import Candidates, Selection
 from dtis_core.model.transformations import TRANSFORMATIONS
 from dtis_core.search.residual import ResidualSearch, Rules
 from dtis_core.search.seeking_predictor import SeekingPredictor
-from dtis_core.search.small_encoder import Small
+from dtis_core.search.small_encoder import Small, start_heads
 from dtis_core.search.transformations import OURS
 
 # What is ours has its names beside the paper's.
-ENCODERS["small"] = (Small, 64)
+ENCODERS["small"] = Kind(Small, 64, start_heads)
 TRANSFORMATIONS |= OURS
 
 

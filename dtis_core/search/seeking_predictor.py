@@ -98,7 +98,7 @@ class SeekingPredictor(Predictor):
         """Return the head of the L(L - 1)/2 logits, or, of attended features, of each pair's."""
         if self.search.head == "pooled":
             return super().build_occlusion_head(pairs)
-        return LayerwiseMLP(1, 2 * self.look.size, min(pairs, 1))
+        return LayerwiseMLP(1, 2 * self.look.size, min(pairs, 1), self.kind)
 
     def forward(self, images: Float[Tensor, "B C H W"]) -> Prediction:
         """Predict all parameters but the occlusions. Zero, but for positions, before training."""
