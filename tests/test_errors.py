@@ -61,6 +61,10 @@ def test_an_unknown_preset_is_answered_with_the_nearest(capsys, tmp_path):
         ("training.length=.inf", ["length", "expected float", "inf"]),
         ("training.weight_decay=-1", ["weight_decay must be 0 or more"]),
         ("training.frozen=-1", ["frozen must be 0 or more"]),
+        ("training.empty_from=-1", ["empty_from must be 0 or more"]),
+        ("training.freeze=backgrounds", ["training.freeze", "'backgrounds' is not known"]),
+        ("training.encoder_rate=0", ["encoder_rate must be above 0, found 0"]),
+        ("model.background_colour=2", ["background_colour must be in [0, 1], found 2"]),
         ("training.second_moment=1", ["second_moment must be in [0, 1)"]),
         (
             "training.curriculum={affine: 3}",

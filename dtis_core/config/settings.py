@@ -35,6 +35,7 @@ class ModelConfig:
     sprite_size: tuple[Side, Side]
     mask_sigma: Positive  # pixels; deviation of the Gaussian that masks start from
     sprite_colour: Share = 0.9  # all channels' start
+    background_colour: Share | None = None  # and the backgrounds'; None: the mean image
     layer_transformations: list[str] = field(default_factory=list)  # T^lay, shared in a layer
     sprite_transformations: list[str] = field(default_factory=list)  # T^spr, one per sprite
     background_transformations: list[str] = field(default_factory=list)  # T^bkg
@@ -72,7 +73,11 @@ class SearchConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """The schedule. All durations are in `unit`s; rates are Adam's."""
+    """The schedule. All durations are in `unit`s; rates are Adam's.
+
+    An epoch shows every image, in batches of which the last may be smaller; unless that would be a
+    single image, which is left out. Where the unit is the step, all batches are whole.
+    """
 
     length: Positive
     unit: Literal["epoch", "step"]
@@ -80,10 +85,12 @@ class TrainingConfig:
     network_rate: Positive
     appearance_rate: Positive
     mask_rate: Positive
+    encoder_rate: Positive | None = None  # the encoder's own; None: the network's
     weight_decay: NotNegative = 1e-6  # networks only
     second_moment: Annotated[float, Within(0, 1, below=True)] = 0.999  # Adam's beta_2
     warm_up: NotNegative = 0  # rates rise linearly from 0
-    frozen: NotNegative = 0  # sprites do not learn yet
+    frozen: NotNegative = 0  # sprites do not learn yet,
+    freeze: Literal["images", "sprites"] = "images"  # nor do backgrounds, unless it is sprites only
     empty_from: NotNegative = 0  # the empty sprite is no candidate, and lambda 0, until then
     decay_at: list[float] = field(default_factory=list)  # rates times 0.1 there
     appearance_late_rate: float | None = None  # the appearances' rate from `appearance_late` on

@@ -22,6 +22,7 @@ from dtis_core.pictures import to_tensor
 from dtis_core.search.seeking import build_model
 from dtis_core.training.coarse_to_fine import fitted, halved, refined
 from dtis_core.training.feasible import check_batch, check_steps
+from dtis_core.training.optimizer import NETWORKS, build_optimizer
 from dtis_core.training.refitting import REFIT_IMAGES, refit
 from dtis_core.training.restarts import keep_only, reassign
 from dtis_core.training.schedule import half_cosine
@@ -44,11 +45,11 @@ class Trainer:
         self.model = self._build_model()
         batch = min(len(images), config.training.batch_size)
         check_batch(self.model.predictor.encoder, batch, self.model.config.image_size)
-        if config.model.backgrounds:
+        if config.model.backgrounds and config.model.background_colour is None:
             mean = images.mean(axis=0, dtype=np.float64) / 255
             mean = torch.from_numpy(mean).float().permute(2, 0, 1)  # (C, H, W)
             self.model.backgrounds.start_from(self._scaled(mean[None])[0])
-        self.optimizer = self._build_optimizer()
+        self.optimizer = build_optimizer(self.model, self.config.training)
         self.noise = torch.Generator(self.device)
         self.usage = torch.zeros(self.sprites, dtype=torch.float64)
         self.reassigned = 0  # restarts of sprites so far
@@ -79,7 +80,7 @@ class Trainer:
         """Go on at the present size: same networks; sprites, backgrounds and moments enlarged."""
         former = dict(self.model.named_parameters()), self.optimizer.state
         self.model = refined(self.model, self._build_model())
-        self.optimizer = self._build_optimizer()
+        self.optimizer = build_optimizer(self.model, self.config.training)
         for name, parameter in self.model.named_parameters():
             state = former[1].get(former[0][name], {})
             self.optimizer.state[parameter] = {
@@ -94,28 +95,10 @@ class Trainer:
         model = replace(self.config.model, sprites=self.sprites)
         return refined(self.model, build_model(model, self.config.search))
 
-    def _build_optimizer(self) -> torch.optim.Adam:
-        """Return Adam with one group per kind of parameter, each with its own rate."""
-        model, rates = self.model, self.config.training
-        groups = [
-            ("network", list(model.predictor.parameters()), rates.network_rate),
-            ("appearance", [model.sprites.appearances, model.backgrounds.appearances],
-             rates.appearance_rate),
-            ("mask", [model.sprites.masks], rates.mask_rate),
-        ]  # fmt: skip
-        return torch.optim.Adam(
-            [
-                {
-                    "name": name,
-                    "params": [p for p in parameters if p.requires_grad and p.numel()],
-                    "lr": rate,
-                    "weight_decay": rates.weight_decay if name == "network" else 0.0,
-                }
-                for name, parameters, rate in groups
-            ],
-            betas=(0.9, rates.second_moment),
-            fused=True,
-        )
+    @property
+    def frozen(self) -> bool:
+        """Whether sprites do not learn yet."""
+        return self.step < self.in_steps(self.config.training.frozen)
 
     @property
     def refit_step(self) -> int:
@@ -130,8 +113,11 @@ class Trainer:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Whole batches in one pass over the images."""
-        return max(1, len(self.images) // self.config.training.batch_size)
+        """Batches in one pass over the images: see `TrainingConfig`."""
+        training = self.config.training
+        whole, left = divmod(len(self.images), training.batch_size)
+        smaller = left > 1 and training.unit == "epoch"  # one image is no batch to normalise over
+        return max(1, whole + smaller)
 
     def in_steps(self, duration: float) -> int:
         """Convert a duration of the configuration to steps."""
@@ -144,9 +130,9 @@ class Trainer:
         return self.in_steps(self.config.training.length)
 
     def rate(self, group: str) -> float:
-        """Return the present rate of a group: network, appearance or mask."""
+        """Return the present rate of a group: network, encoder, appearance or mask."""
         training = self.config.training
-        rate = getattr(training, f"{group}_rate")
+        rate = getattr(training, f"{group}_rate") or training.network_rate
         late = training.appearance_late_rate
         if group == "appearance" and late and self.step >= self.in_steps(training.appearance_late):
             rate = late
@@ -155,14 +141,14 @@ class Trainer:
     def rate_factor(self, group: str) -> float:
         """Return what the schedule multiplies a group's rate with at the present step."""
         training, step, refit_step = self.config.training, self.step, self.refit_step
-        frozen = self.refitted or step < self.in_steps(training.frozen)
-        if frozen and group != "network":
+        waiting = self.frozen and training.freeze == "images"
+        if group not in NETWORKS and (waiting or self.refitted):
             return 0.0
         if self.refitted:
             factor = training.refit_rate / training.network_rate
             return factor * half_cosine((step - refit_step) / (self.length - refit_step))
         factor = min(1.0, (step + 1) / max(1, self.in_steps(training.warm_up)))
-        if group != "network" and not training.decay_sprites:
+        if group not in NETWORKS and not training.decay_sprites:
             return factor
         factor *= 0.1 ** sum(step >= self.in_steps(at) for at in training.decay_at)
         if training.cosine_from is not None:
@@ -227,6 +213,8 @@ class Trainer:
             )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        if self.frozen and self.config.training.freeze == "sprites":
+            self.model.sprites.zero_grad()  # none at all: Adam leaves them out
         self.optimizer.step()
         self._count(scene)
         training = self.config.training
@@ -314,7 +302,7 @@ class Trainer:
         used = max(1.0, float(self.usage.sum()))
         self.share, self.invisible = self.usage / used, self.hidden / used
         self.dead_sprites, self.hidden = int((self.usage == 0).sum()), 0
-        started = self.step >= self.in_steps(training.frozen) and not self.refitted
+        started = not self.frozen and not self.refitted
         until = training.reassign_until
         if started and (until is None or self.step < self.in_steps(until)):
             self.reassigned += reassign(

@@ -45,11 +45,27 @@ def test_the_optimizer_uses_the_schedule():
         run.train_step()
         rates = {group["name"]: group["lr"] for group in run.optimizer.param_groups}
         warm = min(1, (step + 1) / 3)
-        assert rates["network"] == pytest.approx(1e-3 * warm)
+        assert rates["network"] == rates["encoder"] == pytest.approx(1e-3 * warm)
         assert rates["appearance"] == pytest.approx(0 if step < 2 else 5e-2 * warm)
         assert rates["mask"] == pytest.approx(0 if step < 2 else 1e-2 * warm)
     decays = {group["name"]: group["weight_decay"] for group in run.optimizer.param_groups}
-    assert decays == {"network": 1e-6, "appearance": 0, "mask": 0}
+    assert decays == {"network": 1e-6, "encoder": 1e-6, "appearance": 0, "mask": 0}
+
+
+def test_the_encoder_may_have_a_rate_of_its_own():
+    settings = [
+        "training.decay_at=[6]",
+        "training.cosine_from=null",
+        "training.decay_sprites=false",
+    ]
+    run = trainer(*settings, "training.encoder_rate=7e-3")
+    for factor, run.step in ((1 / 3, 0), (1, 5), (0.1, 6)):
+        assert run.rate("encoder") == pytest.approx(7e-3 * factor)
+        assert run.rate("network") == pytest.approx(1e-3 * factor)
+    groups = {group["name"]: set(group["params"]) for group in run.optimizer.param_groups}
+    assert groups["encoder"] == set(run.model.predictor.encoder.parameters())
+    networks = {p for p in run.model.predictor.parameters() if p.numel()}
+    assert groups["network"] == networks - groups["encoder"]
 
 
 def test_frozen_sprites_wait_while_the_networks_learn():
@@ -64,6 +80,22 @@ def test_frozen_sprites_wait_while_the_networks_learn():
     after = weights(run.model)
     for name in ("sprites.appearances", "sprites.masks", "backgrounds.appearances"):
         assert not torch.equal(before[name], after[name])
+
+
+def test_sprites_may_be_frozen_alone_and_then_start_without_moments():
+    run = trainer("training.frozen=3", "training.freeze=sprites", "model.backgrounds=1")
+    before = weights(run.model)
+    for _ in range(3):
+        run.train_step()
+    after = weights(run.model)
+    still = {"sprites.appearances", "sprites.masks"}
+    assert all(torch.equal(before[name], after[name]) for name in still)
+    assert not torch.equal(before["backgrounds.appearances"], after["backgrounds.appearances"])
+    moments = {name.removeprefix("adam.exp_avg.") for name in run.state() if "exp_avg." in name}
+    assert "backgrounds.appearances" in moments and not still & moments
+    run.train_step()
+    assert run.optimizer.state[run.model.sprites.masks]["step"] == 1
+    assert not any(torch.equal(before[name], weights(run.model)[name]) for name in still)
 
 
 @pytest.mark.parametrize(

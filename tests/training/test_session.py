@@ -202,6 +202,22 @@ def test_each_epoch_is_a_permutation_of_its_own():
     assert shown(trainer(images=images, seed=1), 0) != epochs[0][0]
 
 
+@pytest.mark.parametrize(("count", "sizes"), [(22, [4] * 5 + [2]), (21, [4] * 5), (3, [3])])
+def test_an_epoch_may_end_with_a_smaller_batch_but_not_of_one_image(count, sizes):
+    images = np.arange(count, dtype=np.uint8)[:, None, None, None].repeat(35, 1).repeat(35, 2)
+    run = trainer("training.unit=epoch", "training.frozen=0", images=images.repeat(3, 3))
+    assert run.steps_per_epoch == len(sizes) and run.length == 12 * len(sizes)
+    for epoch in range(2):
+        shown = []
+        for index, size in enumerate(sizes):
+            run.step = epoch * len(sizes) + index
+            batch = (255 * run.batch()[:, 0, 0, 0]).round().int().tolist()
+            assert len(batch) == size
+            shown += batch
+        assert len(set(shown)) == len(shown)
+    assert run.train_step() > 0  # of the smaller batch
+
+
 def test_each_step_draws_a_noise_of_its_own(monkeypatch):
     drawn, true_loss = [], DTISprites.loss
 
