@@ -64,11 +64,16 @@ def export(arguments: argparse.Namespace) -> int:
 def print_scores(scores: dict, as_json: bool) -> None:
     """Print scores for a person, in percent, or as JSON, in fractions."""
     from dtis_core.scoring.evaluation import SCORES
+    from dtis_core.scoring.papers_rule import SUFFIX
 
     if as_json:
         print(json.dumps(scores))
         return
-    line = "  ".join(f"{k} {100 * scores[k]:.2f}" for k in SCORES if k in scores)
+    shown = {name: f"{100 * scores[name]:.2f}" for name in SCORES if name in scores}
+    for name, ours in shown.items():
+        papers = f"{100 * scores.get(name + SUFFIX, scores[name]):.2f}"
+        shown[name] += "" if papers == ours else f" ({papers} by the paper's rule)"
+    line = "  ".join(f"{name} {score}" for name, score in shown.items())
     print(f"{scores['data']}, {scores['images']} images ({scores['split']}): {line}")
 
 

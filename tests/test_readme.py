@@ -15,10 +15,10 @@ README = (ROOT / "README.md").read_text()
 MEASURES = ("ARI", "ARI-FG", "mACC", "mIoU")
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "dtis_core/presets/README.md"])
 def test_links_lead_somewhere(name):
     targets = re.findall(r"\]\(([^)#:]+)\)", (ROOT / name).read_text())
-    missing = [target for target in targets if not (ROOT / target).exists()]
+    missing = [target for target in targets if not (ROOT / name).parent.joinpath(target).exists()]
     assert targets and not missing
 
 

@@ -9,7 +9,7 @@ from dtis_core.model.composition import squared_errors
 from dtis_core.pictures import to_tensor
 from dtis_core.scenes.run import Run
 from dtis_core.scenes.scene import Scene
-from dtis_core.scoring import metrics
+from dtis_core.scoring import metrics, papers_rule
 
 SCORES = ("ARI", "ARI-FG", "mACC", "mIoU", "accuracy", "NMI", "IoU")
 CHUNK = 512  # images decomposed at once, to bound memory
@@ -20,7 +20,8 @@ def evaluate(run: Run, data: SceneDataset, steps: int | None = None) -> dict:
 
     Which scores depends on what is known: `clustering_scores` for images with a class each,
     `segmentation_scores` for masks of one object, `scene_scores` for more. `steps` is T of
-    Algorithm 1, by default the configuration's. Raises NoLabels where too little is known.
+    Algorithm 1, by default the configuration's. Where the paper's rule gives another score than
+    ours, it is there as well: see `papers_rule`. Raises NoLabels where too little is known.
     """
     if data.categories is None:
         raise NoLabels(f"{data.name}: has no true labels, so there is nothing to score against")
@@ -56,14 +57,14 @@ def predicted_labels(scene: Scene, images: torch.Tensor, scored) -> dict[str, np
     instances = scene.instance_map.cpu().numpy()
     if scored is segmentation_scores:
         return {"instances": instances}
-    covered = metrics.reassign_background(
-        instances,
-        images.numpy(),
-        scene.layers.cpu().numpy(),
-        (scene.sprite_index > 0).cpu().numpy(),
-    )
-    semantic = scene.semantic_map.cpu().numpy()
-    return {"instances": instances, "covered": covered, "semantic": semantic}
+    present = (scene.sprite_index > 0).cpu().numpy()  # (B, L)
+    parts = (instances, images.numpy(), scene.layers.cpu().numpy())
+    return {
+        "instances": instances,
+        "covered": metrics.reassign_background(*parts, present),
+        "covered_by_any": metrics.reassign_background(*parts, np.ones_like(present)),
+        "semantic": scene.semantic_map.cpu().numpy(),
+    }
 
 
 def clustering_scores(data: SceneDataset, predicted: dict, sprites: int) -> dict[str, float]:
@@ -72,20 +73,24 @@ def clustering_scores(data: SceneDataset, predicted: dict, sprites: int) -> dict
     An image's cluster is the sprite in its first layer.
     """
     true, clusters = data.categories[:, 0], predicted["clusters"]
-    return {
+    ours = {
         "accuracy": metrics.clustering_accuracy(true, clusters),
         "NMI": metrics.nmi(true, clusters),
     }
+    papers = {"accuracy": papers_rule.clustering_accuracy(true, clusters, sprites)}
+    return ours | papers_rule.where_they_part(ours, papers)
 
 
 def segmentation_scores(data: SceneDataset, predicted: dict, sprites: int) -> dict[str, float]:
     """Return pixel accuracy (Table 4) and IoU of the foreground, and what no foreground scores."""
     instances = predicted["instances"]
-    return {
+    ours = {
         "accuracy": metrics.segmentation_accuracy(data.masks, instances),
         "IoU": metrics.foreground_iou(data.masks, instances),
         "accuracy_of_all_background": float((data.masks == 0).mean()),
     }
+    papers = {"accuracy": papers_rule.segmentation_accuracy(data.masks, instances)}
+    return ours | papers_rule.where_they_part(ours, papers)
 
 
 def scene_scores(data: SceneDataset, predicted: dict, sprites: int) -> dict[str, float]:
@@ -95,12 +100,15 @@ def scene_scores(data: SceneDataset, predicted: dict, sprites: int) -> dict[str,
     mACC and mIoU are after matching sprites to categories.
     """
     classes = int(data.categories.max())
-    semantic = metrics.semantic_scores(
-        data.semantic_masks(), predicted["semantic"], classes, sprites
-    )
-    return {
+    maps = (data.semantic_masks(), predicted["semantic"], classes, sprites)
+    semantic = metrics.semantic_scores(*maps)
+    ours = {
         "ARI": metrics.mean_ari(data.masks, predicted["instances"]),
         "ARI-FG": metrics.mean_ari_foreground(data.masks, predicted["covered"]),
         "mACC": semantic["mACC"],
         "mIoU": semantic["mIoU"],
     }
+    covered = predicted["covered_by_any"]
+    papers = {"ARI-FG": papers_rule.mean_ari_foreground(data.masks, covered)}
+    papers |= papers_rule.semantic_scores(*maps)
+    return ours | papers_rule.where_they_part(ours, papers)

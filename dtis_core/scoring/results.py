@@ -10,6 +10,7 @@ from dtis_core.files import as_object
 from dtis_core.paths import SHIPPED
 from dtis_core.runs.run_folder import RunFolder
 from dtis_core.scoring.metrics import summarise
+from dtis_core.scoring.papers_rule import SUFFIX
 
 NOT_RUN = "not run"
 
@@ -92,6 +93,13 @@ def percent(values: list[float]) -> str:
     return f"{100 * mean:.1f}" + (f" ± {100 * deviation:.1f}" if len(values) > 1 else "")
 
 
+def score_cell(scores: Sequence[dict], name: str) -> str:
+    """Return a score's `percent`, and that by the paper's rule where it reads otherwise."""
+    ours = percent([s[name] for s in scores])
+    papers = percent([s.get(name + SUFFIX, s[name]) for s in scores])
+    return ours if papers == ours else f"{ours} ({papers} by the paper's rule)"
+
+
 def score_cells(folders: Sequence[RunFolder], scores: Iterable[str]) -> dict[str, str]:
     """Return cells of a table: each score's mean and deviation over runs; without any, "not run".
 
@@ -112,7 +120,7 @@ def result_table() -> list[dict[str, str]]:
         folders = shipped_runs(row.preset, row.settings)
         scores = [own_scores(folder) for folder in folders]
         minutes = [folder.manifest()["wall_seconds"] / 60 for folder in folders]
-        here = [percent([s[name] for s in scores]) if scores else "–" for name in row.paper]
+        here = [score_cell(scores, name) if scores else "–" for name in row.paper]
         lines.append(
             {
                 "data": row.title,

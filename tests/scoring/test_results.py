@@ -8,7 +8,7 @@ from dtis_core.errors import DtisError
 from dtis_core.paths import SHIPPED
 from dtis_core.runs.run_folder import RunFolder
 from dtis_core.scoring.metrics import summarise
-from dtis_core.scoring.results import existing, own_scores, score_cells, shipped_runs
+from dtis_core.scoring.results import existing, own_scores, score_cell, score_cells, shipped_runs
 
 SEEDS = ("tetrominoes", "tetrominoes-seed1", "tetrominoes-seed2")
 
@@ -27,6 +27,14 @@ def test_cells_are_means_and_deviations_over_the_runs():
         mean, deviation = summarise([100 * s[name] for s in scores])
         assert cell == f"{mean:.1f} ± {deviation:.1f}"
     assert score_cells(folders[:1], ["ARI"]) == {"ARI": f"{100 * scores[0]['ARI']:.1f}"}
+
+
+def test_a_cell_names_the_papers_rule_where_it_reads_otherwise():
+    one, other = {"mIoU": 0.5}, {"mIoU": 0.6, "mIoU (paper's rule)": 0.8}
+    assert score_cell([one], "mIoU") == "50.0"
+    assert score_cell([other], "mIoU") == "60.0 (80.0 by the paper's rule)"
+    assert score_cell([one, other], "mIoU") == "55.0 ± 5.0 (65.0 ± 15.0 by the paper's rule)"
+    assert score_cell([other | {"mIoU (paper's rule)": 0.60001}], "mIoU") == "60.0"
 
 
 def test_what_was_not_run_says_so():
