@@ -6,9 +6,11 @@ leave the image, rates warm up. What is reported here is what they did not cure.
 
 from dataclasses import dataclass, field
 
+from dtis_core.training.gradients import without_gradient
 from dtis_core.training.trainer import Trainer
 
 PATIENCE = 1000  # steps of learning sprites before a run is judged
+FIRST_GRADIENTS = 100  # steps before a gradient is missed
 DIVERGED = 3.0  # times the lowest loss so far
 COLLAPSED = 0.9  # share of all uses that one sprite has
 
@@ -24,8 +26,9 @@ class Health:
     def problems(self, trainer: Trainer, loss: float) -> dict[str, str]:
         """Return what is wrong at present, short name and advice; `loss` is a mean of some steps.
 
-        "diverging" is judged once rates have warmed up; the others when sprites have learned for
-        1,000 steps: "stuck", "invisible" sprites, "collapsed" selection and "dead" sprites.
+        "diverging" is judged once rates have warmed up, and "no gradient" after 100 steps; the
+        others when sprites have learned for 1,000 steps: "stuck", "invisible" sprites, "collapsed"
+        selection and "dead" sprites.
         """
         training, found = trainer.config.training, {}
         if trainer.step > trainer.in_steps(training.warm_up):
@@ -35,6 +38,13 @@ class Health:
                     f"the loss {loss:.4f} has left its lowest value, {self.lowest:.4f}, far "
                     "behind; try lower rates, such as --set training.network_rate=3e-4"
                 )
+        silent = unreached(trainer) if trainer.step >= FIRST_GRADIENTS else []
+        if silent:
+            found["no gradient"] = (
+                f"none reaches {', '.join(silent)}, so that nothing is learned there; layers that "
+                "are empty in all images get none: try a later training.empty_from, a lower "
+                "model.penalty or another seed"
+            )
         if trainer.step < trainer.in_steps(training.frozen) + PATIENCE:
             return found
         if loss > 0.95 * self.blank_error:
@@ -66,3 +76,16 @@ class Health:
         new = [f"{name}: {problems[name]}" for name in problems if name not in self.named]
         self.named |= problems.keys()
         return new
+
+
+def unreached(trainer: Trainer) -> list[str]:
+    """Return names of what gets no gradient, such as "layer 5".
+
+    A sprite that is not in use gets none, of course: it restarts, or is "dead".
+    """
+    return [
+        f"{name} {number}" if name in ("layer", "sprite") else f"the {name}"
+        for name, numbers in without_gradient(trainer.model, trainer.optimizer).items()
+        for number in numbers
+        if name != "sprite" or trainer.share[number - 1] > 0
+    ]
