@@ -63,6 +63,26 @@ def test_paper_presets_are_the_papers(dataset):
     assert model.empty_sprite == (model.occlusion == "predicted") == overlapping
 
 
+@pytest.mark.parametrize(
+    ("dataset", "encoder", "every"),
+    [
+        ("tetrominoes", 1, 50), ("multi-dsprites", 7, 100), ("multi-dsprites2", 4, 100),
+        ("clevr6", 8, 250), ("gtsrb8", 2, 25), ("weizmann", 2, 300),
+    ],
+)  # fmt: skip
+def test_paper_presets_take_what_made_the_numbers_where_the_text_is_silent(dataset, encoder, every):
+    config = load_preset(f"{dataset}/paper")
+    training = config.training
+    rate = training.encoder_rate or training.network_rate
+    assert rate == pytest.approx(encoder * training.network_rate)
+    assert training.reassign_every == every
+    assert training.unit == "epoch"  # whose last batch counts
+    assert training.empty_from == (training.frozen if config.model.empty_sprite else 0)
+    assert training.freeze == "sprites" or not training.frozen
+    grey = dataset.startswith("multi-dsprites")
+    assert config.model.background_colour == (0.5 if grey else None)
+
+
 @pytest.mark.parametrize("name", preset_names())
 def test_a_preset_can_train(name):
     config = load_preset(name).override(["training.batch_size=2", "training.reassign_every=1"])
