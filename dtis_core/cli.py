@@ -9,7 +9,7 @@ from dtis_core.paths import RUNS, user_path
 
 
 def train(arguments: argparse.Namespace) -> int:
-    """`dtis train PRESET`: train into a run folder, then score held-out images."""
+    """`dtis train PRESET`: train into a run folder, then score validation images."""
     from dtis_core import datasets
     from dtis_core.config import load_preset
     from dtis_core.scoring.score import score_each
@@ -148,7 +148,9 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("run", help="run folder or shipped model")
     sub.add_argument("--data", help="another data set than the run's own")
     sub.add_argument("--path", help="the folder of another data set that is anyone's own")
-    sub.add_argument("--split", help="such as test, train or all (default: as the preset says)")
+    sub.add_argument(
+        "--split", help="such as validation, final or train (default: as the preset says)"
+    )
     sub.add_argument(
         "--inference",
         default="best",

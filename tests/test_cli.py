@@ -49,7 +49,7 @@ def test_a_run_is_trained_scored_and_exported(tmp_path, capsys):
     scores = json.loads(capsys.readouterr().out)
     assert scores["split"] == "train" and scores["images"] == 4 and scores["seed"] == 5
     assert scores["inference"] == "best"
-    trained = {"tetrominoes/test", "tetrominoes/test/one-look"}
+    trained = {"tetrominoes/validation", "tetrominoes/validation/one-look"}
     assert set(RunFolder(run).manifest()["scores"]) == trained | {"tetrominoes/train"}
     before = RunFolder(run).manifest()["scores"]["tetrominoes/train"]
     assert main(["eval", str(run), "--split", "train", "--inference", "one-look"]) == 0

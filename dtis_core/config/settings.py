@@ -22,7 +22,7 @@ class DataConfig:
     count: Count | None = None  # training images; None: all there are
     held_out: Count | None = 320  # images to score at most; None: all of the split
     train_split: str = "train"
-    score_split: str = "test"
+    score_split: str = "validation"
 
 
 @dataclass(frozen=True)

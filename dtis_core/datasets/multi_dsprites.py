@@ -11,14 +11,20 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Integer, UInt8
 
-from dtis_core.datasets import Request, SceneDataset, check_split, fingerprint, register
+from dtis_core.datasets import (
+    SCENE_COUNTS,
+    Request,
+    SceneDataset,
+    check_split,
+    fingerprint,
+    register,
+)
 from dtis_core.datasets.cache import cached
 from dtis_core.datasets.records import CHUNK, generated, official_split
 from dtis_core.datasets.tfrecord import Feature
 from dtis_core.errors import DtisError
 
 SIZE = 64
-DEFAULT_COUNTS = {"train": 60_000, "test": 320}
 FIRST_CENTRE, RANGE = 15.5, 32  # pixels: a position p in 0..1 is at 15.5 + 32 p
 REACH = 14  # pixels: no silhouette extends further from its centre
 # The factors of dSprites. Its last orientation is its first again, as in the original.
@@ -172,9 +178,9 @@ def _some_hidden(factors: Factors) -> Bool[np.ndarray, " N"]:
 def load_generated(request: Request) -> SceneDataset:
     """Generate images of 2 to 5 objects; see `sample` for what is drawn.
 
-    There are `request.count` of them, 60,000 for "train" and 320 for "test" by default. The splits
-    are separate random streams of the same seed, and a shorter dataset is the beginning of a
-    longer one.
+    There are `request.count` of them, 60,000 for "train" and 320 for "validation" and "final" by
+    default. The splits are separate random streams of the same seed, and a shorter dataset is the
+    beginning of a longer one.
     """
     return _load_generated(request, "multi-dsprites", (2, 5))
 
@@ -187,11 +193,11 @@ def load_generated_pairs(request: Request) -> SceneDataset:
 
 def _load_generated(request: Request, name: str, objects: tuple[int, int]) -> SceneDataset:
     split, seed = request.split, request.seed
-    check_split(split, tuple(DEFAULT_COUNTS), name)
-    count = request.count or DEFAULT_COUNTS[split]
+    check_split(split, tuple(SCENE_COUNTS), name)
+    count = request.count or SCENE_COUNTS[split]
     version = 1  # count up whenever the images of a seed change
     key = fingerprint("multi-dsprites generated", version, objects, split, count, seed)
-    stream = (list(DEFAULT_COUNTS).index(split), *objects)
+    stream = (list(SCENE_COUNTS).index(split), *objects)
     make = partial(_make, objects=objects)
     arrays = cached(f"{name}-{key}", lambda: generated(count, seed, stream, make))
     return SceneDataset(f"{name} (generated)", *arrays)
@@ -212,15 +218,14 @@ OFFICIAL = "multi_dsprites_colored_on_grayscale.tfrecords"
 def load_official(request: Request) -> SceneDataset:
     """Read the official TFRecord file under `request.root / "multi_object"`, once; then the cache.
 
-    The test split is the last 320 of the first 60,320 records and the training split what precedes
-    it; a file of 320 records or fewer is every split at once. An object that is hidden altogether
+    For the splits see `official_split`. An object that is hidden altogether
     has a category but no pixel.
 
     Raises:
         DtisError: there is no such file, or it is damaged or holds something else.
     """
     split, count = request.split, request.count
-    check_split(split, tuple(DEFAULT_COUNTS), "multi-dsprites-official")
+    check_split(split, tuple(SCENE_COUNTS), "multi-dsprites-official")
     path = request.root / "multi_object" / OFFICIAL
     if not path.exists():
         raise DtisError(
@@ -231,7 +236,7 @@ def load_official(request: Request) -> SceneDataset:
     stat = path.stat()
     key = fingerprint("official", path.name, stat.st_size, stat.st_mtime_ns, split, count)
     arrays = cached(
-        f"multi-dsprites-{key}", lambda: official_split(path, _parse, split, count, DEFAULT_COUNTS)
+        f"multi-dsprites-{key}", lambda: official_split(path, _parse, split, count, SCENE_COUNTS)
     )
     return SceneDataset(f"multi-dsprites (official, {path.name})", *arrays)
 

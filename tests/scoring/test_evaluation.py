@@ -178,10 +178,10 @@ def test_data_without_labels_have_no_scores(run, data):
 
 
 def test_scores_are_printed_in_percent(run, data, capsys):
-    scores = evaluate(run, data) | {"split": "test"}
+    scores = evaluate(run, data) | {"split": "final"}
     print_scores(scores, as_json=False)
     line = capsys.readouterr().out
-    how = f"test, best, {scores['ms_per_image']:.0f} ms each"
+    how = f"final, best, {scores['ms_per_image']:.0f} ms each"
     assert line.startswith(f"noisy squares, 7 images ({how}): ")
     for name in set(scores) & set(evaluation.SCORES):
         assert f"{name} {100 * scores[name]:.2f}" in line

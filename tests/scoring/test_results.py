@@ -45,9 +45,9 @@ def test_what_was_not_run_says_so():
 def test_a_run_that_was_not_scored_is_named(tmp_path):
     copy = RunFolder(shutil.copytree(SHIPPED / SEEDS[0], tmp_path / "copy"))
     copy.update_manifest(scores={})
-    with pytest.raises(DtisError, match="copy: has no scores on tetrominoes/test"):
+    with pytest.raises(DtisError, match="copy: has no scores on tetrominoes/validation"):
         score_cells([copy], ["ARI"])
-    copy.note_scores("tetrominoes/test", {"ARI": 0.5, "mIoU": "high"})
+    copy.note_scores("tetrominoes/validation", {"ARI": 0.5, "mIoU": "high"})
     assert score_cells([copy], ["ARI"]) == {"ARI": "50.0"}
     for name, found in {"mACC": "lacks the field 'mACC'", "mIoU": "'mIoU' must be"}.items():
         with pytest.raises(DtisError, match=f"copy/manifest.json: scores: {found}"):
