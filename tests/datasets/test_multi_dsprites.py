@@ -107,6 +107,31 @@ def test_generated_scenes_hold_what_is_claimed():
     assert set(np.unique(scenes.semantic_masks())) == {0, 1, 2, 3}
 
 
+def test_the_harsher_reading_has_dull_colours_and_hidden_objects():
+    scenes, usual = (
+        datasets.load(name, count=600) for name in ("multi-dsprites-harsh", "multi-dsprites")
+    )
+    assert scenes.name == "multi-dsprites-harsh (generated)"
+    assert not (scenes.images == usual.images).all(axis=(1, 2, 3)).any()  # a stream of its own
+    present = scenes.categories > 0
+    assert set(present.sum(axis=1)) == {2, 3, 4, 5}
+    shown = np.stack([(scenes.masks == m).any(axis=(1, 2)) for m in range(1, 6)], axis=1)
+    assert not (shown & ~present).any()
+    assert 0.002 < (present & ~shown).sum() / present.sum() < 0.02
+
+
+def test_the_harsher_reading_draws_all_colours():
+    kind = multi_dsprites.KINDS["multi-dsprites-harsh"]
+    factors = multi_dsprites.sample(4000, np.random.default_rng(0), kind)
+    colours = factors.colour[:, 1:][factors.shape > 0] / 255
+    value = colours.max(axis=1)
+    bright = colours[value > 0.5]  # where eight bits tell saturations apart
+    saturation = 1 - bright.min(axis=1) / bright.max(axis=1)
+    for values in (value, saturation):
+        counts = np.histogram(values, bins=10, range=(0, 1))[0]
+        assert np.abs(counts / counts.mean() - 1).max() < 0.1
+
+
 def test_pairs_hold_two_objects():
     scenes = datasets.load("multi-dsprites2", "validation")
     assert len(scenes) == 320 and scenes.name == "multi-dsprites2 (generated)"
@@ -165,7 +190,7 @@ def test_streams_are_deterministic_disjoint_and_nested(monkeypatch, tmp_path):
     assert not any(a & b for a, b in itertools.combinations(rows, 2))
 
 
-@pytest.mark.parametrize("name", ["multi-dsprites", "multi-dsprites2"])
+@pytest.mark.parametrize("name", multi_dsprites.KINDS)
 @pytest.mark.parametrize("split, count", datasets.SCENE_COUNTS.items())
 def test_default_count_is_that_of_the_paper(monkeypatch, name, split, count):
     generate, asked = multi_dsprites.generated, []
@@ -176,7 +201,8 @@ def test_default_count_is_that_of_the_paper(monkeypatch, name, split, count):
 
     monkeypatch.setattr(multi_dsprites, "generated", generate_one)
     datasets.load(name, split, seed=3)
-    assert asked == [(count, 3, (2, 2) if name.endswith("2") else (2, 5))]
+    own = {"multi-dsprites": (2, 5), "multi-dsprites2": (2, 2), "multi-dsprites-harsh": (2, 5, 1)}
+    assert asked == [(count, 3, own[name])]
 
 
 # The official file

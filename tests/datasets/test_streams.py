@@ -12,6 +12,7 @@ GENERATED = {
     "tetrominoes": SCENES,
     "multi-dsprites": SCENES,
     "multi-dsprites2": SCENES,
+    "multi-dsprites-harsh": SCENES,
     "postcards": ("all", "validation", "final"),
 }
 VALIDATION = {

@@ -153,6 +153,17 @@ def test_the_truth_scores_one_whatever_its_names(run, truth, data):
     assert all(wrong[name] < 0.9 for name in found)
 
 
+@pytest.mark.parametrize("kind", ["scenes"], indirect=True)
+def test_an_object_without_a_pixel_neither_helps_nor_harms(run, data):
+    """As one that others hide altogether: it has a category, even one that nothing else has."""
+    scores = evaluate(run, data)
+    for category in (1, 5):
+        hidden = np.full((N, 1), category)
+        categories = np.concatenate([data.categories, hidden], axis=1)
+        found = evaluate(run, replace(data, categories=categories, fingerprint=""))
+        assert all(found[name] == scores[name] for name in evaluation.SCORES if name in scores)
+
+
 def test_more_steps_of_the_algorithm_can_be_asked_for(run, data, monkeypatch):
     asked, true_forward = [], DTISprites.forward
 
