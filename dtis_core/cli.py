@@ -9,10 +9,10 @@ from dtis_core.paths import RUNS, user_path
 
 
 def train(arguments: argparse.Namespace) -> int:
-    """`dtis train PRESET`: train into a run folder, then score held-out images."""
+    """`dtis train PRESET`: train into a run folder, then score validation images."""
     from dtis_core import datasets
     from dtis_core.config import load_preset
-    from dtis_core.scoring.score import score
+    from dtis_core.scoring.score import score_each
     from dtis_core.training.session import train
 
     config = load_preset(arguments.preset).override(arguments.set)
@@ -35,7 +35,8 @@ def train(arguments: argparse.Namespace) -> int:
     print(f"{status} at step {folder.manifest()['step']}: {out}")
     if status in ("finished", "stopped"):
         try:
-            print_scores(score(folder.path), as_json=False)
+            for scores in score_each(folder.path):
+                print_scores(scores, as_json=False)
         except NoLabels as error:
             print(f"not scored: {error}")
     return 130 if status == "interrupted" else 0
@@ -45,7 +46,14 @@ def evaluate(arguments: argparse.Namespace) -> int:
     """`dtis eval RUN`: score a run folder or a shipped model."""
     from dtis_core.scoring.score import score
 
-    scores = score(arguments.run, arguments.split, arguments.data, arguments.path, arguments.set)
+    scores = score(
+        arguments.run,
+        arguments.split,
+        arguments.data,
+        arguments.path,
+        arguments.set,
+        arguments.inference,
+    )
     print_scores(scores, arguments.json)
     return 0
 
@@ -74,7 +82,8 @@ def print_scores(scores: dict, as_json: bool) -> None:
         papers = f"{100 * scores.get(name + SUFFIX, scores[name]):.2f}"
         shown[name] += "" if papers == ours else f" ({papers} by the paper's rule)"
     line = "  ".join(f"{name} {score}" for name, score in shown.items())
-    print(f"{scores['data']}, {scores['images']} images ({scores['split']}): {line}")
+    how = f"{scores['split']}, {scores['inference']}, {scores['ms_per_image']:.0f} ms each"
+    print(f"{scores['data']}, {scores['images']} images ({how}): {line}")
 
 
 def results(arguments: argparse.Namespace) -> int:
@@ -144,7 +153,14 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("run", help="run folder or shipped model")
     sub.add_argument("--data", help="another data set than the run's own")
     sub.add_argument("--path", help="the folder of another data set that is anyone's own")
-    sub.add_argument("--split", help="such as test, train or all (default: as the preset says)")
+    sub.add_argument(
+        "--split", help="such as validation, final or train (default: as the preset says)"
+    )
+    sub.add_argument(
+        "--inference",
+        default="best",
+        help="one-look, the paper's, or best, which searches as the run's settings say (default)",
+    )
     sub.add_argument(
         "--set",
         action="append",

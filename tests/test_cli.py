@@ -48,7 +48,15 @@ def test_a_run_is_trained_scored_and_exported(tmp_path, capsys):
     assert main(["eval", str(run), "--split", "train", "--json"]) == 0
     scores = json.loads(capsys.readouterr().out)
     assert scores["split"] == "train" and scores["images"] == 4 and scores["seed"] == 5
-    assert set(RunFolder(run).manifest()["scores"]) == {"tetrominoes/test", "tetrominoes/train"}
+    assert scores["inference"] == "best"
+    trained = {"tetrominoes/validation", "tetrominoes/validation/one-look"}
+    assert set(RunFolder(run).manifest()["scores"]) == trained | {"tetrominoes/train"}
+    before = RunFolder(run).manifest()["scores"]["tetrominoes/train"]
+    assert main(["eval", str(run), "--split", "train", "--inference", "one-look"]) == 0
+    assert "4 images (train, one-look, " in capsys.readouterr().out
+    recorded = RunFolder(run).manifest()["scores"]
+    assert recorded["tetrominoes/train"] == before
+    assert recorded["tetrominoes/train/one-look"]["inference"] == "one-look"
     assert main(["export", str(run), str(copy), "--full"]) == 0
     assert f"score it with: dtis eval {copy}" in capsys.readouterr().out
     assert RunFolder(copy).manifest()["scores"]["tetrominoes/train"]["run"] == "copy"
@@ -73,6 +81,10 @@ def test_results_are_a_table(capsys):
 
 
 # What it refuses
+
+
+def test_an_unknown_inference_is_refused(capsys):
+    refused(capsys, ["eval", "digits", "--inference", "onelook"], "did you mean 'one-look'?")
 
 
 PATHS = {

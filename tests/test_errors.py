@@ -81,6 +81,8 @@ def test_an_unknown_preset_is_answered_with_the_nearest(capsys, tmp_path):
         ("model.layer_transformations=[tint]", ["model.sprite_size", "such as placement"]),
         ("model.image_size=[40, 40]", ["images are (35, 35)", "(40, 40)"]),
         ("model.channels=1", ["3 channels", "model.channels 1"]),
+        ("search.one_look_steps=0", ["search.one_look_steps must be at least 1"]),
+        ("search.pairs=2", ["pairs", "expected bool, found 2"]),
         ("data.name=tetromino", ["'tetromino'", "did you mean 'tetrominoes"]),
         ("data.count=0", ["data.count must be at least 1"]),
         ("data.held_out=0", ["data.held_out must be at least 1"]),

@@ -36,7 +36,7 @@ def rows() -> list[list[str]]:
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row[0].strip("`"))
 def test_results_are_the_recorded_ones(row):
     manifest = RunFolder(SHIPPED / row[0].strip("`")).manifest()
-    scores = manifest["scores"]["tetrominoes/test"]
+    scores = manifest["scores"]["tetrominoes/validation"]
     assert row[1] == str(manifest["seed"])
     assert row[2:6] == [f"{100 * scores[name]:.1f}" for name in MEASURES]
     assert row[6] == f"{manifest['wall_seconds'] / 60:.0f}"

@@ -22,7 +22,7 @@ class DataConfig:
     count: Count | None = None  # training images; None: all there are
     held_out: Count | None = 320  # images to score at most; None: all of the split
     train_split: str = "train"
-    score_split: str = "test"
+    score_split: str = "validation"
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,8 @@ class SearchConfig:
     alternate_steps: bool = False  # train with T = 1, ..., model.selection_steps in turn
     inference_steps: Count | None = None  # T at inference; None: as in training
     inference_turns: Count | None = None  # turns at inference; None: as in training
+    one_look_steps: Count | None = None  # T of one look, the paper's; None: as in training
+    pairs: bool = True  # at inference, every other later iteration empties two layers at a time
     polish_steps: CountOrNone = 0  # gradient steps on a found scene's parameters, at inference
     views: Annotated[int, Within(1, 4)] = 1  # quarter turns of an image in which to seek a scene
 

@@ -22,6 +22,9 @@ from dtis_core.paths import data_root, user_path
 
 MOST_IMAGES = 10_000_000
 LARGEST_SIDE = 4096  # pixels
+SCENE_COUNTS = {"train": 60_000, "validation": 320, "final": 320}
+"""Splits of generated scenes, independent random streams in this order, and their usual lengths:
+what is learned from; what settings may be chosen by; what is scored once, when they are settled."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class Request:
     """What a loader is asked for.
 
     Attributes:
-        split: "train", "test" or another split the dataset has.
+        split: "train", "validation", "final" or another split the dataset has.
         count: at most this many images, the first of the split; None for the dataset's default.
         seed: selects the random stream of a generated dataset; files ignore it.
         root: the folder that holds downloaded files.
@@ -176,13 +179,14 @@ def load_for(config: Config, split: str, count: int | None = None) -> SceneDatas
 def part(total: int, split: str, name: str) -> Integer[np.ndarray, " n"]:
     """Return which of `total` things a split holds, where a dataset comes without splits.
 
-    "all" of them; "test", every fifth from the fifth on; "train", the others. Raises DtisError for
-    another split.
+    "all" of them; "validation", every fifth from the fifth on; "train", the others. None is
+    "final": presets for such data train and score on all of it, as the paper does. Raises DtisError
+    for another split.
     """
-    check_split(split, ("all", "train", "test"), name)
+    check_split(split, ("all", "train", "validation"), name)
     index = np.arange(total)
     held_out = index % 5 == 4
-    return index[{"all": held_out | True, "test": held_out, "train": ~held_out}[split]]
+    return index[{"all": held_out | True, "validation": held_out, "train": ~held_out}[split]]
 
 
 def part_with_images(total: int, split: str, name: str, where: Path) -> Integer[np.ndarray, " n"]:

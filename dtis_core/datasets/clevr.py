@@ -16,8 +16,8 @@ from dtis_core.datasets.tfrecord import Feature, read_examples
 from dtis_core.errors import DtisError
 
 SIZE = (128, 128)
-SPLITS = ("train", "test", "all")
-HELD_OUT = 320
+SPLITS = ("train", "validation", "final", "all")
+HELD_OUT = 320  # for each of validation and final
 OBJECTS = 6  # at most, by which CLEVR becomes CLEVR6
 MATERIALS = 2
 RECORDS = 70_000  # of the official 100,000: those of which 34,963 are CLEVR6
@@ -32,8 +32,9 @@ Scene = tuple[np.ndarray, np.ndarray, np.ndarray]  # image, mask and categories
 def load_rendered(request: Request) -> SceneDataset:
     """Read scenes rendered as CLEVR's, a folder as `dtis_core.datasets.folder` describes.
 
-    Splits: "test", the last 320 scenes; "train", what precedes them; "all". A folder of 320 scenes
-    or fewer is every split at once. Raises DtisError where files are missing or damaged.
+    Splits: "validation", the last 320 scenes; "final", the 320 before them; "train", what precedes
+    those; "all". A folder of 640 scenes or fewer is every split at once. Raises DtisError where
+    files are missing or damaged.
     """
     check_split(request.split, SPLITS, "clevr6-rendered")
     folder = request.root / "clevr6_rendered"
@@ -55,9 +56,10 @@ def load_official(request: Request) -> SceneDataset:
     """Read the official TFRecord file under `request.root / "multi_object"`.
 
     Of its first 70,000 scenes those with at most 6 objects are kept, cropped to the central 192x192
-    pixels and resized (to 128x128 by default). Splits: "test", the last 320 of them; "train", what
-    precedes them; "all", of which the paper scores the first 320. A file of which 320 or fewer are
-    kept is every split at once. Categories are 1..6, shape by shape with its two materials.
+    pixels and resized (to 128x128 by default). Splits: "validation", the last 320 of them; "final",
+    the 320 before them; "train", what precedes those; "all", of which the paper scores the first
+    320. A file of which 640 or fewer are kept is every split at once. Categories are 1..6, shape by
+    shape with its two materials.
 
     Raises:
         DtisError: there is no such file, or it is damaged or holds something else.
@@ -71,24 +73,29 @@ def load_official(request: Request) -> SceneDataset:
             "multi_object_datasets into that folder, or set DTIS_DATA to the folder that holds "
             "multi_object"
         )
-    # The first images of the training split are known once 320 more have been read.
-    limits = {"train": count and count + HELD_OUT, "test": None, "all": count}
-    limit = limits[split]
+    # The first images of the training split are known once 640 more have been read.
+    limit = {"train": count and count + 2 * HELD_OUT, "all": count}.get(split)
     version = 1  # count up whenever the arrays made of a file change
     key = fingerprint("clevr6", version, stamps([path]), size, limit)
     arrays = cached(f"clevr6-{key}", lambda: _decode(path, size, limit))
     part = _part(len(arrays[0]), split)
     arrays = tuple(array[part][:count] for array in arrays)
-    if split == "test":
+    if split in ("validation", "final"):
         arrays = tuple(array.copy() for array in arrays)  # which frees the others
     return SceneDataset("CLEVR6 (official)", *arrays)
 
 
 def _part(total: int, split: str) -> slice:
     """Return where a split lies in `total` scenes."""
-    if total <= HELD_OUT:
+    if total <= 2 * HELD_OUT:
         return slice(None)
-    return {"train": slice(-HELD_OUT), "test": slice(-HELD_OUT, None), "all": slice(None)}[split]
+    parts = {
+        "train": slice(-2 * HELD_OUT),
+        "final": slice(-2 * HELD_OUT, -HELD_OUT),
+        "validation": slice(-HELD_OUT, None),
+        "all": slice(None),
+    }
+    return parts[split]
 
 
 def _decode(path: Path, size: Size, limit: int | None) -> Arrays:

@@ -13,7 +13,7 @@ BRIGHTEST = 16  # in scikit-learn's 8x8 images, which start from 0
 def load(request: Request) -> SceneDataset:
     """Return the digits, light strokes on black, enlarged (to 28x28 by default).
 
-    Category d + 1 is digit d. Splits: "all"; "test", every fifth image; "train", the others.
+    Category d + 1 is digit d. Splits: "all"; "validation", every fifth image; "train", the others.
     """
     from sklearn.datasets import load_digits  # here, since its import takes a second
 

@@ -59,7 +59,7 @@ def load(request: Request) -> SceneDataset:
     """Read the images of `request.root`, centred crops at `request.size` (128x128 by default).
 
     Masks are cropped alike. With masks and no `scenes.json`, all objects are of category 1.
-    Splits: "all"; "test", every fifth image; "train", the others.
+    Splits: "all"; "validation", every fifth image; "train", the others.
     Raises DtisError where the folder holds no image or fewer than the split needs, a file is
     damaged or missing, a mask and its image differ in proportions, or `scenes.json` is malformed.
     """

@@ -17,8 +17,9 @@ ADVICE = (
 def load(request: Request) -> SceneDataset:
     """Read the eight classes, whole frames resized as in the paper; categories 1..8 in their order.
 
-    Splits: "all", which the paper trains and scores on; "train" and "test". A photographed sign
-    has 30 frames, its track, whose number begins their names; every fifth track is held out, whole.
+    Splits: "all", which the paper trains and scores on; "train" and "validation". A photographed
+    sign has 30 frames, its track, whose number begins their names; every fifth track is held out,
+    whole.
     Raises DtisError where files are missing or damaged.
     """
     folder, size = request.root / "GTSRB" / "Final_Training" / "Images", request.size or SIZE

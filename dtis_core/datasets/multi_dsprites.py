@@ -11,20 +11,41 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Integer, UInt8
 
-from dtis_core.datasets import Request, SceneDataset, check_split, fingerprint, register
+from dtis_core.datasets import (
+    SCENE_COUNTS,
+    Request,
+    SceneDataset,
+    check_split,
+    fingerprint,
+    register,
+)
 from dtis_core.datasets.cache import cached
 from dtis_core.datasets.records import CHUNK, generated, official_split
 from dtis_core.datasets.tfrecord import Feature
 from dtis_core.errors import DtisError
 
 SIZE = 64
-DEFAULT_COUNTS = {"train": 60_000, "test": 320}
 FIRST_CENTRE, RANGE = 15.5, 32  # pixels: a position p in 0..1 is at 15.5 + 32 p
 REACH = 14  # pixels: no silhouette extends further from its centre
 # The factors of dSprites. Its last orientation is its first again, as in the original.
 SCALES = np.linspace(0.5, 1, 6)
 ORIENTATIONS = np.linspace(0, 2 * np.pi, 40)
 POSITIONS = np.linspace(0, 1, 32)
+
+
+class Kind(NamedTuple):
+    """What scenes are drawn: see `sample` for the fields."""
+
+    objects: tuple[int, int]
+    dullest: float = 0.5
+    hidden: bool = False
+
+
+KINDS = {
+    "multi-dsprites": Kind((2, 5)),
+    "multi-dsprites2": Kind((2, 2)),
+    "multi-dsprites-harsh": Kind((2, 5), dullest=0.0, hidden=True),
+}
 
 Plane = Float[np.ndarray, "S H W"]  # S silhouettes
 
@@ -116,38 +137,43 @@ def _silhouettes(
     return inside, top, left
 
 
-def sample(count: int, rng: np.random.Generator, objects: tuple[int, int] = (2, 5)) -> Factors:
-    """Draw the factors of `count` images with at least and at most so many `objects`.
+def sample(count: int, rng: np.random.Generator, kind: Kind = KINDS["multi-dsprites"]) -> Factors:
+    """Draw the factors of `count` images with at least and at most so many `kind.objects`.
 
     The number of objects and the level of grey are uniform. Shape, scale, orientation and position
     are uniform over the values that dSprites has, independently for each object. The distribution
     of the published colours, "random HSV", is not known; assumed here are a uniform hue and
-    saturation and value uniform in 0.5..1: colours vary widely, yet none is so near to a grey or
-    to black that an object is lost on its background.
+    saturation and value uniform in `kind.dullest`..1. From 0.5, colours vary widely, yet none is so
+    near to a grey or to black that an object is lost on its background; from 0, some are.
 
-    Whether the published scenes may hide an object altogether is not known either. Here, scenes
-    with a hidden object are drawn again, with the same number of objects, until each shows.
+    Whether the published scenes may hide an object altogether is not known either. Unless
+    `kind.hidden`, scenes with a hidden object are drawn again, with the same number of objects,
+    until each shows. Where it may, one object in 130 is hidden: it has a category but no pixel.
     """
-    fewest, most = objects
+    fewest, most = kind.objects
     number = rng.integers(fewest, most, count, endpoint=True)
     present = np.arange(most) < number[:, None]  # (N, M)
-    factors = _draw_factors(present, rng)
-    left = np.arange(count)  # images to look at for hidden objects
+    factors = _draw_factors(present, rng, kind.dullest)
+    left = np.arange(0 if kind.hidden else count)  # images to look at for hidden objects
     while left.size:
         left = left[_some_hidden(Factors(*(factor[left] for factor in factors)))]
-        for factor, drawn in zip(factors, _draw_factors(present[left], rng), strict=True):
-            factor[left] = drawn
+        drawn = _draw_factors(present[left], rng, kind.dullest)
+        for factor, values in zip(factors, drawn, strict=True):
+            factor[left] = values
     return factors
 
 
-def _draw_factors(present: Bool[np.ndarray, "N M"], rng: np.random.Generator) -> Factors:
+def _draw_factors(
+    present: Bool[np.ndarray, "N M"], rng: np.random.Generator, dullest: float
+) -> Factors:
     """Draw factors independently for each object that is present."""
     n, m = present.shape
     shape = rng.integers(1, len(SHAPES) + 1, (n, m)) * present
     values = (SCALES, ORIENTATIONS, POSITIONS, POSITIONS)
     scale, orientation, x, y = (rng.choice(value, (n, m)) for value in values)
     grey = rng.integers(0, 256, (n, 1, 1)).repeat(3, axis=-1)
-    colours = np.round(255 * _rgb(rng.uniform((0, 0.5, 0.5), 1, (n, m, 3)))) * present[..., None]
+    hsv = rng.uniform((0, dullest, dullest), 1, (n, m, 3))
+    colours = np.round(255 * _rgb(hsv)) * present[..., None]
     colour = np.concatenate([grey, colours], axis=1).astype(np.uint8)  # (N, 1 + M, 3)
     return Factors(shape, scale, orientation, x, y, colour)
 
@@ -172,36 +198,45 @@ def _some_hidden(factors: Factors) -> Bool[np.ndarray, " N"]:
 def load_generated(request: Request) -> SceneDataset:
     """Generate images of 2 to 5 objects; see `sample` for what is drawn.
 
-    There are `request.count` of them, 60,000 for "train" and 320 for "test" by default. The splits
-    are separate random streams of the same seed, and a shorter dataset is the beginning of a
-    longer one.
+    There are `request.count` of them, 60,000 for "train" and 320 for "validation" and "final" by
+    default. The splits are separate random streams of the same seed, and a shorter dataset is the
+    beginning of a longer one.
     """
-    return _load_generated(request, "multi-dsprites", (2, 5))
+    return _load_generated(request, "multi-dsprites")
 
 
 @register("multi-dsprites2", files=False)
 def load_generated_pairs(request: Request) -> SceneDataset:
     """Generate images of exactly two objects, Multi-dSprites2 (Sec. 4.1), as "multi-dsprites"."""
-    return _load_generated(request, "multi-dsprites2", (2, 2))
+    return _load_generated(request, "multi-dsprites2")
 
 
-def _load_generated(request: Request, name: str, objects: tuple[int, int]) -> SceneDataset:
-    split, seed = request.split, request.seed
-    check_split(split, tuple(DEFAULT_COUNTS), name)
-    count = request.count or DEFAULT_COUNTS[split]
+@register("multi-dsprites-harsh", files=False)
+def load_generated_harsh(request: Request) -> SceneDataset:
+    """Generate the harsher reading of what was published, else as "multi-dsprites".
+
+    Hue, saturation and value are uniform in 0..1: one object in 80 differs from its background by
+    10 of 255 levels at most, which a model of images cannot see but scores count. And objects may
+    be hidden altogether: such have no pixel, so that no score counts them.
+    """
+    return _load_generated(request, "multi-dsprites-harsh")
+
+
+def _load_generated(request: Request, name: str) -> SceneDataset:
+    split, seed, kind = request.split, request.seed, KINDS[name]
+    check_split(split, tuple(SCENE_COUNTS), name)
+    count = request.count or SCENE_COUNTS[split]
     version = 1  # count up whenever the images of a seed change
-    key = fingerprint("multi-dsprites generated", version, objects, split, count, seed)
-    stream = (list(DEFAULT_COUNTS).index(split), *objects)
-    make = partial(_make, objects=objects)
+    key = fingerprint("multi-dsprites generated", version, kind, split, count, seed)
+    stream = (list(SCENE_COUNTS).index(split), *kind.objects, *[1] * kind.hidden)
+    make = partial(_make, kind=kind)
     arrays = cached(f"{name}-{key}", lambda: generated(count, seed, stream, make))
     return SceneDataset(f"{name} (generated)", *arrays)
 
 
-def _make(
-    rng: np.random.Generator, objects: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _make(rng: np.random.Generator, kind: Kind) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return a block of images, masks and categories."""
-    factors = sample(CHUNK, rng, objects)
+    factors = sample(CHUNK, rng, kind)
     return *render(factors), factors.shape
 
 
@@ -212,15 +247,14 @@ OFFICIAL = "multi_dsprites_colored_on_grayscale.tfrecords"
 def load_official(request: Request) -> SceneDataset:
     """Read the official TFRecord file under `request.root / "multi_object"`, once; then the cache.
 
-    The test split is the last 320 of the first 60,320 records and the training split what precedes
-    it; a file of 320 records or fewer is every split at once. An object that is hidden altogether
+    For the splits see `official_split`. An object that is hidden altogether
     has a category but no pixel.
 
     Raises:
         DtisError: there is no such file, or it is damaged or holds something else.
     """
     split, count = request.split, request.count
-    check_split(split, tuple(DEFAULT_COUNTS), "multi-dsprites-official")
+    check_split(split, tuple(SCENE_COUNTS), "multi-dsprites-official")
     path = request.root / "multi_object" / OFFICIAL
     if not path.exists():
         raise DtisError(
@@ -231,7 +265,7 @@ def load_official(request: Request) -> SceneDataset:
     stat = path.stat()
     key = fingerprint("official", path.name, stat.st_size, stat.st_mtime_ns, split, count)
     arrays = cached(
-        f"multi-dsprites-{key}", lambda: official_split(path, _parse, split, count, DEFAULT_COUNTS)
+        f"multi-dsprites-{key}", lambda: official_split(path, _parse, split, count, SCENE_COUNTS)
     )
     return SceneDataset(f"multi-dsprites (official, {path.name})", *arrays)
 

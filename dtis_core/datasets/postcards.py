@@ -15,7 +15,7 @@ from dtis_core.datasets import Request, SceneDataset, check_split, fingerprint, 
 from dtis_core.datasets.cache import cached
 from dtis_core.datasets.records import CHUNK, generated
 
-COUNTS = {"all": 1200}
+COUNTS = {"all": 1200, "validation": 320, "final": 320}  # streams in this order
 SIZE = (64, 64)
 EMPTY = 0.2  # the share of cards without a motif
 FINER = 4  # drawn at so many times the size, for smooth outlines
@@ -71,16 +71,20 @@ HUES = np.array([
 
 @register("postcards", files=False)
 def load(request: Request) -> SceneDataset:
-    """Generate cards, 1,200 by default, with masks and the motif of each, 0 for none.
+    """Generate cards with masks and the motif of each, 0 for none.
 
-    The only split is "all"; a shorter data set is the beginning of a longer one.
+    Splits are independent random streams: "all", 1,200 cards by default, to train and score on as
+    the paper does; "validation" and "final", 320 each. A shorter data set is the beginning of a
+    longer one.
     """
-    check_split(request.split, tuple(COUNTS), "postcards")
-    size, count = request.size or SIZE, request.count or COUNTS["all"]
+    split, seed, size = request.split, request.seed, request.size or SIZE
+    check_split(split, tuple(COUNTS), "postcards")
+    count = request.count or COUNTS[split]
     version = 1  # count up whenever the images of a seed change
-    key = fingerprint("postcards generated", version, size, count, request.seed)
+    key = fingerprint("postcards generated", version, size, split, count, seed)
     make = partial(_make, size=size)
-    arrays = cached(f"postcards-{key}", lambda: generated(count, request.seed, (0,), make))
+    stream = (list(COUNTS).index(split),)
+    arrays = cached(f"postcards-{key}", lambda: generated(count, seed, stream, make))
     return SceneDataset("postcards (generated)", *arrays)
 
 

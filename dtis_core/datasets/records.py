@@ -42,22 +42,29 @@ def official_split(
 ) -> Arrays:
     """Read a split of an official TFRecord file, whose records `parse` turns into arrays.
 
-    With `counts` {"train": n, "test": m}: the test split is the last m of the first n + m records
-    and the training split what precedes it; a file of m records or fewer is every split at once.
-    Raises DtisError for a file that is empty, damaged or holds something else.
+    With `counts` {"train": n, "validation": m, "final": f}: of the first n + m + f records "final"
+    is the last f, "validation" the m before them, and "train" what precedes those; a file of m + f
+    records or fewer is every split at once. Raises DtisError for a file that is empty, damaged or
+    holds something else.
     """
-    train, test = counts["train"], counts["test"]
+    train, final = counts["train"], counts["final"]
+    held_out = counts["validation"] + final
     if split == "train":
         train = min(train, count or train)
     examples = enumerate(read_examples(path))
     parsed = (parse(example, f"{path}: record {index}") for index, example in examples)
-    arrays = stacked(parsed, train + test, path.name)
+    arrays = stacked(parsed, train + held_out, path.name)
     if not arrays:
         raise DtisError(f"{path}: found no record; download the file again")
-    if len(arrays[0]) > test:
-        part = slice(-test) if split == "train" else slice(-test, None)
-        # The test split is copied, to free the others.
-        arrays = tuple(a[part] if split == "train" else a[part].copy() for a in arrays)
+    if len(arrays[0]) > held_out:
+        parts = {
+            "train": slice(-held_out),
+            "validation": slice(-held_out, -final),
+            "final": slice(-final, None),
+        }
+        # The short splits are copied, to free the others.
+        arrays = tuple(a[parts[split]] for a in arrays)
+        arrays = arrays if split == "train" else tuple(a.copy() for a in arrays)
     return tuple(a[:count] for a in arrays)
 
 

@@ -11,7 +11,14 @@ import numpy as np
 from jaxtyping import Bool, Integer, UInt8
 from numpy.lib.stride_tricks import sliding_window_view
 
-from dtis_core.datasets import Request, SceneDataset, check_split, fingerprint, register
+from dtis_core.datasets import (
+    SCENE_COUNTS,
+    Request,
+    SceneDataset,
+    check_split,
+    fingerprint,
+    register,
+)
 from dtis_core.datasets.cache import cached
 from dtis_core.datasets.records import CHUNK, generated, official_split
 from dtis_core.datasets.tfrecord import Feature, read_examples
@@ -19,7 +26,6 @@ from dtis_core.errors import DtisError
 
 SIZE = 35
 PIECES = 3
-DEFAULT_COUNTS = {"train": 60_000, "test": 320}
 COLOURS = np.array([(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 0, 1), (0, 1, 1)], np.uint8)
 BEVEL = np.array(
     [[191, 255, 255, 255, 223], *[[127, 159, 159, 159, 191]] * 3, [95, 63, 63, 63, 127]], np.uint8
@@ -114,17 +120,17 @@ def _overlapping(corners: Integer[np.ndarray, "N 3 4 2"]) -> Bool[np.ndarray, " 
 
 @register("tetrominoes", files=False)
 def load_generated(request: Request) -> SceneDataset:
-    """Generate `request.count` images (60,000 for "train" and 320 for "test" by default).
+    """Generate `request.count` images: by default 60,000 for "train", else 320.
 
-    The splits are separate random streams of the same seed, and a shorter dataset is the beginning
-    of a longer one.
+    The splits, "train", "validation" and "final", are separate random streams of the same seed, and
+    a shorter dataset is the beginning of a longer one.
     """
     split, seed = request.split, request.seed
-    check_split(split, tuple(DEFAULT_COUNTS), "tetrominoes")
-    count = request.count or DEFAULT_COUNTS[split]
+    check_split(split, tuple(SCENE_COUNTS), "tetrominoes")
+    count = request.count or SCENE_COUNTS[split]
     version = 1  # count up whenever the images of a seed change
     key = fingerprint("tetrominoes generated", version, split, count, seed)
-    stream = (list(DEFAULT_COUNTS).index(split),)
+    stream = (list(SCENE_COUNTS).index(split),)
     arrays = cached(f"tetrominoes-{key}", lambda: generated(count, seed, stream, _make))
     return SceneDataset("tetrominoes (generated)", *arrays)
 
@@ -139,16 +145,15 @@ def _make(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 def load_official(request: Request) -> SceneDataset:
     """Read the official TFRecord file under `request.root / "multi_object"`.
 
-    The test split is the last 320 of the first 60,320 records and the training split what precedes
-    it; a file of 320 records or fewer is every split at once.
+    For the splits see `official_split`.
 
     Raises:
         DtisError: there is no such file, or it is damaged or holds something else.
     """
     split, count = request.split, request.count
-    check_split(split, tuple(DEFAULT_COUNTS), "tetrominoes-official")
+    check_split(split, tuple(SCENE_COUNTS), "tetrominoes-official")
     path = _official_file(request.root)
-    arrays = official_split(path, _parse, split, count, DEFAULT_COUNTS)
+    arrays = official_split(path, _parse, split, count, SCENE_COUNTS)
     return SceneDataset(f"tetrominoes (official, {path.name})", *arrays)
 
 

@@ -18,7 +18,7 @@ ADVICE = (
 def load(request: Request) -> SceneDataset:
     """Read the photographs and masks, squeezed into squares as in the paper.
 
-    Splits: "all", which the paper trains and scores on, and "train" and "test" (every fifth).
+    Splits: "all", which the paper trains and scores on, and "train" and "validation" (every fifth).
     Raises DtisError where files are missing or damaged.
     """
     folder, size = request.root / "weizmann_horse_db", request.size or SIZE

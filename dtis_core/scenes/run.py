@@ -20,11 +20,12 @@ from dtis_core.pictures import to_pixels, to_tensor
 from dtis_core.runs.recorded import shipped_names
 from dtis_core.runs.run_folder import RunFolder
 from dtis_core.scenes.scene import Scene
+from dtis_core.search.inference import search_for
 from dtis_core.search.nested import combined
 from dtis_core.search.quarter_turns import best_of_views
 from dtis_core.search.seeking import SeekingSprites
 
-SEEKING = ("inference_steps", "inference_turns", "polish_steps", "views")
+SEEKING = ("inference_steps", "inference_turns", "one_look_steps", "pairs", "polish_steps", "views")
 """What of `search` can be changed of a trained model."""
 BATCH = 64  # images decomposed at once, to bound memory
 
@@ -79,11 +80,12 @@ def as_batch(images: object, config: Config, device: torch.device) -> Float[Tens
 
 @dataclass(frozen=True)
 class Run:
-    """A trained model with its records."""
+    """A trained model with its records; `settings` are what `seeking` changed of it."""
 
     folder: RunFolder
     config: Config
     model: DTISprites
+    settings: tuple[str, ...] = ()
 
     @property
     def manifest(self) -> dict:
@@ -105,6 +107,20 @@ class Run:
         if config != replace(self.config, search=replace(self.config.search, **allowed)):
             names = ", ".join(f"search.{name}" for name in SEEKING)
             raise DtisError(f"--set {' '.join(settings)}: a trained model has only {names} to set")
+        return replace(self._sought_by(config), settings=(*self.settings, *settings))
+
+    def inferring(self, inference: str) -> "Run":
+        """Return the run as it infers by `one-look`, the paper's way, or `best`, as configured.
+
+        What `seeking` set stays set. Raises DtisError for another name.
+        """
+        search = search_for(inference, self.config.search)
+        if search == self.config.search:
+            return self
+        config = replace(self.config, search=search)
+        return self._sought_by(config.override(list(self.settings)))
+
+    def _sought_by(self, config: Config) -> "Run":
         model = self.model
         if isinstance(model, SeekingSprites):
             model = copy(model)  # of the same weights
@@ -133,18 +149,21 @@ class Run:
         steps: int | None = None,
         polish: int | None = None,
         views: int | None = None,
+        inference: str = "best",
     ) -> Scene:
         """Decompose uint8 (B, H, W, C) or float (B, C, H, W) images in [0, 1].
 
-        `steps` is T of Algorithm 1, `polish` the number of gradient steps on what was found, and
-        `views` the number of quarter turns in which a scene is sought; by default they are the
-        configuration's. Raises DtisError for images of a wrong shape, type or range, and for more
-        than one view of a model that `search.views` is not for.
+        `inference` is `best`, which searches as the configuration says, or `one-look`, the paper's
+        way; see `INFERENCES`. Other arguments win over it: `steps` is T of Algorithm 1, `polish`
+        the number of gradient steps on what was found, and `views` the number of quarter turns in
+        which a scene is sought. Raises DtisError for images of a wrong shape, type or range, for an
+        unknown inference, and for more than one view of a model that `search.views` is not for.
         """
         batch = as_batch(images, self.config, next(self.model.parameters()).device)
         if not len(batch):
             raise DtisError("images: the batch is empty")
-        search = self.config.search
+        run = self.inferring(inference)
+        search = run.config.search
         if steps is None:
             steps = search.inference_steps or self.config.model.selection_steps
         if steps < 1:
@@ -155,6 +174,6 @@ class Run:
         views = search.views if views is None else views
         if views != search.views:
             self.config.override([f"search.views={views}"])  # checks it
-        model = self.model.eval()
+        model = run.model.eval()
         parts = [best_of_views(model, x, steps, polish, views) for x in batch.split(BATCH)]
         return Scene.of(model, combined(torch.cat, parts))

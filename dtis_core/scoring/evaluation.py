@@ -1,5 +1,7 @@
 """Scores of a trained model on data whose truth is known (Sec. 4 and App. A)."""
 
+import time
+
 import numpy as np
 import torch
 
@@ -15,13 +17,16 @@ SCORES = ("ARI", "ARI-FG", "mACC", "mIoU", "accuracy", "NMI", "IoU")
 CHUNK = 512  # images decomposed at once, to bound memory
 
 
-def evaluate(run: Run, data: SceneDataset, steps: int | None = None) -> dict:
+def evaluate(
+    run: Run, data: SceneDataset, steps: int | None = None, inference: str = "best"
+) -> dict:
     """Return the scores of `run` on `data`: fractions in [0, 1], and the reconstruction error.
 
     Which scores depends on what is known: `clustering_scores` for images with a class each,
     `segmentation_scores` for masks of one object, `scene_scores` for more. `steps` is T of
-    Algorithm 1, by default the configuration's. Where the paper's rule gives another score than
-    ours, it is there as well: see `papers_rule`. Raises NoLabels where too little is known.
+    Algorithm 1, and `inference` how scenes are sought, as for `Run.decompose`, whose wall time is
+    `ms_per_image`. Where the paper's rule gives another score than ours, it is there as well: see
+    `papers_rule`. Raises NoLabels where too little is known.
     """
     if data.categories is None:
         raise NoLabels(f"{data.name}: has no true labels, so there is nothing to score against")
@@ -31,10 +36,12 @@ def evaluate(run: Run, data: SceneDataset, steps: int | None = None) -> dict:
         scored = clustering_scores
     else:
         scored = segmentation_scores if data.categories.shape[1] == 1 else scene_scores
-    parts, squared, used = [], 0.0, set()
+    parts, squared, used, seconds = [], 0.0, set(), 0.0
     for start in range(0, len(data), CHUNK):
         part = data.subset(slice(start, start + CHUNK))
-        scene = run.decompose(part.images, steps)
+        begun = time.perf_counter()
+        scene = run.decompose(part.images, steps, inference=inference)
+        seconds += time.perf_counter() - begun
         images = to_tensor(part.images)  # (B, C, H, W)
         error = squared_errors(images, scene.reconstruction.cpu())
         squared += float(error.double().sum())
@@ -44,9 +51,11 @@ def evaluate(run: Run, data: SceneDataset, steps: int | None = None) -> dict:
     return {
         "data": data.name,
         "images": len(data),
+        "inference": inference,
         **scored(data, predicted, run.config.model.sprites),
         "reconstruction_error": squared / len(data),
         "sprites_used": len(used - {0}),
+        "ms_per_image": 1000 * seconds / len(data),
     }
 
 

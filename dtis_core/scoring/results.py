@@ -11,8 +11,10 @@ from dtis_core.paths import SHIPPED
 from dtis_core.runs.run_folder import RunFolder
 from dtis_core.scoring.metrics import summarise
 from dtis_core.scoring.papers_rule import SUFFIX
+from dtis_core.search.inference import INFERENCES
 
 NOT_RUN = "not run"
+NO_NUMBER = "–"
 
 
 @dataclass(frozen=True)
@@ -75,16 +77,26 @@ def existing(names: Iterable[str], home: Path = SHIPPED) -> list[RunFolder]:
     return [folder for folder in folders if folder.exists]
 
 
-def own_scores(folder: RunFolder) -> dict:
-    """Return a run's scores on the data and split that its configuration names.
+def score_key(data: str, split: str, inference: str = "best") -> str:
+    """Return what a manifest files scores under: those of one look lie beside the best ones."""
+    return f"{data}/{split}" if inference == "best" else f"{data}/{split}/{inference}"
 
-    Raises DtisError where it was not scored.
-    """
+
+def recorded_scores(folder: RunFolder, inference: str = "best") -> dict | None:
+    """Return a run's scores on the data and split that its configuration names, None without."""
     data = folder.config().data
-    scores, key = folder.manifest().get("scores", {}), f"{data.name}/{data.score_split}"
-    if key not in scores:
+    key = score_key(data.name, data.score_split, inference)
+    return folder.manifest().get("scores", {}).get(key)
+
+
+def own_scores(folder: RunFolder, inference: str = "best") -> dict:
+    """Return `recorded_scores`. Raises DtisError where the run was not scored so."""
+    scores = recorded_scores(folder, inference)
+    if scores is None:
+        data = folder.config().data
+        key = score_key(data.name, data.score_split, inference)
         raise DtisError(f"{folder.path}: has no scores on {key}; make them with dtis eval")
-    return scores[key]
+    return scores
 
 
 def percent(values: list[float]) -> str:
@@ -100,39 +112,56 @@ def score_cell(scores: Sequence[dict], name: str) -> str:
     return ours if papers == ours else f"{ours} ({papers} by the paper's rule)"
 
 
-def score_cells(folders: Sequence[RunFolder], scores: Iterable[str]) -> dict[str, str]:
+def score_cells(
+    folders: Sequence[RunFolder], scores: Iterable[str], inference: str = "best"
+) -> dict[str, str]:
     """Return cells of a table: each score's mean and deviation over runs; without any, "not run".
 
     Raises DtisError for a run that was not scored so.
     """
     fields = dict.fromkeys(scores, float)
     found = [
-        as_object(own_scores(folder), f"{folder.path}/manifest.json: scores", fields)
+        as_object(own_scores(folder, inference), f"{folder.path}/manifest.json: scores", fields)
         for folder in folders
     ]
     return {name: percent([s[name] for s in found]) if found else NOT_RUN for name in fields}
 
 
 def result_table() -> list[dict[str, str]]:
-    """Return a line for each of `ROWS`, with mean and deviation over all shipped seeds."""
+    """Return lines for each of `ROWS`, with mean and deviation over all shipped seeds.
+
+    One line for each inference that runs were scored by; one that says so where nothing was run.
+    """
     lines = []
     for row in ROWS:
         folders = shipped_runs(row.preset, row.settings)
-        scores = [own_scores(folder) for folder in folders]
-        minutes = [folder.manifest()["wall_seconds"] / 60 for folder in folders]
-        here = [score_cell(scores, name) if scores else "–" for name in row.paper]
-        lines.append(
-            {
-                "data": row.title,
-                "command": f"`{row.command}`",
-                "measure": " / ".join(row.paper),
-                "paper": " / ".join(row.paper.values()),
-                "here": " / ".join(here) if scores else "not yet run",
-                "seeds": str(len(folders)),
-                "minutes": f"{sum(minutes) / len(minutes):.0f}" if minutes else "–",
-            }
-        )
+        scored = {name: [f for f in folders if recorded_scores(f, name)] for name in INFERENCES}
+        found = [_line(row, name, folders) for name, folders in scored.items() if folders]
+        lines += found or [_line(row, NO_NUMBER, [])]
     return lines
+
+
+def _line(row: Row, inference: str, folders: Sequence[RunFolder]) -> dict[str, str]:
+    """Return a row's line of the runs that were scored by an inference."""
+    scores = [recorded_scores(folder, inference) for folder in folders]
+    times = [s["ms_per_image"] for s in scores if "ms_per_image" in s]
+    minutes = [folder.manifest()["wall_seconds"] / 60 for folder in folders]
+    here = [score_cell(scores, name) for name in row.paper] if scores else ["not yet run"]
+    return {
+        "data": row.title,
+        "command": f"`{row.command}`",
+        "measure": " / ".join(row.paper),
+        "paper": " / ".join(row.paper.values()),
+        "inference": inference,
+        "here": " / ".join(here),
+        "ms an image": _rounded_mean(times),
+        "seeds": str(len(folders)),
+        "minutes": _rounded_mean(minutes),
+    }
+
+
+def _rounded_mean(values: list[float]) -> str:
+    return f"{sum(values) / len(values):.0f}" if values else NO_NUMBER
 
 
 def markdown(lines: list[dict[str, str]]) -> str:

@@ -11,6 +11,8 @@ from dtis_core.paths import SHIPPED, user_path
 from dtis_core.runs.run_folder import commit
 from dtis_core.scenes.run import load
 from dtis_core.scoring.evaluation import evaluate
+from dtis_core.scoring.results import score_key
+from dtis_core.search.inference import INFERENCES
 
 
 def score(
@@ -19,16 +21,19 @@ def score(
     data_name: str | None = None,
     path: str | None = None,
     settings: Sequence[str] = (),
+    inference: str = "best",
 ) -> dict:
     """Score a run on a split (None: its own) and record it in the manifest of a run folder.
 
-    `data_name` and `path` name another data set than the run's; `settings`, such as
-    `search.views=1`, change how scenes are sought, and are recorded, too. Raises DtisError for a
-    run or data that cannot be had, and NoLabels for data without truth.
+    `data_name` and `path` name another data set than the run's; `inference` is `best` or
+    `one-look`, as for `Run.decompose`. `settings`, such as `search.views=1`, change how scenes are
+    sought, and are recorded, too. Raises DtisError for a run or data that cannot be had and an
+    unknown inference, and NoLabels for data without truth.
     """
     if path is not None and not data_name:
         raise DtisError(f"--path {path}: of which data? Name it with --data, such as --data folder")
     run = load(name).seeking(settings)
+    run.inferring(inference)  # checks the name before data are read
     config, manifest = run.config, run.manifest  # which a training may change meanwhile
     if data_name:
         path = path if path is None else str(user_path(path, "--path"))
@@ -36,11 +41,16 @@ def score(
     split = split or config.data.score_split
     data = datasets.load_for(config, split, config.data.held_out)
     scores = {"run": run.folder.path.name, "preset": run.config.preset, "split": split}
-    scores |= evaluate(run, data)
+    scores |= evaluate(run, data, inference=inference)
     scores |= {k: manifest.get(k) for k in ("seed", "step", "commit", "device", "wall_seconds")}
     scores["scored_by_commit"] = commit()
     if settings:
         scores["settings"] = list(settings)
     if run.folder.path.resolve().parent != SHIPPED.resolve():
-        run.folder.note_scores(f"{config.data.name}/{split}", scores)
+        run.folder.note_scores(score_key(config.data.name, split, inference), scores)
     return scores
+
+
+def score_each(name: str | Path) -> list[dict]:
+    """Score and record a run on its own split by each of `INFERENCES`; see `score`."""
+    return [score(name, inference=inference) for inference in INFERENCES]

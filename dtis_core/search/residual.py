@@ -26,14 +26,16 @@ Predict = Callable[[Float[Tensor, "B L F"]], Float[Tensor, "B L L"]]
 class Rules:
     """What a choice is made by: lambda of Eq. (5), and whether the empty sprite is a candidate.
 
-    With `keep_better` a later iteration's choices stay only in images whose loss they lower. With
-    `seek_depths` the layers' depths are found, too: a layer is chosen for what it would be behind
-    or in front of all others, and goes there; in later iterations, where it fits best.
+    With `keep_better` a later iteration's choices stay only in images whose loss they lower, and
+    with `pairs`, too, every other one empties two layers at a time. With `seek_depths` the layers'
+    depths are found, too: a layer is chosen for what it would be behind or in front of all others,
+    and goes there; in later iterations, where it fits best.
     """
 
     penalty: float
     empty: bool
     keep_better: bool = False
+    pairs: bool = True
     seek_depths: bool = False
 
 
@@ -64,15 +66,15 @@ class ResidualSearch(Choice):
     def run(self, steps: int) -> Selection:
         """Choose each layer's candidate in turn, `steps` times over; return the choice.
 
-        Where only what is better is kept, every other iteration empties two layers at a time: an
-        object that two layers share is a minimum that no single change leaves.
+        Two layers are emptied at a time, where the rules say so, since an object that two layers
+        share is a minimum that no single change leaves.
         """
         L = self.sprites.shape[1]
         for step in range(steps):
             self.choose_background()
             again = step > 0 and self.rules.keep_better
             for first in range(L):
-                pair = again and step % 2 == 0 and L > 1
+                pair = again and self.rules.pairs and step % 2 == 0 and L > 1
                 block = [first, (first + 1) % L] if pair else [first]
                 if again:
                     former, loss = [part.clone() for part in self._parts()], self.loss()

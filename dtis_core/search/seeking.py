@@ -130,12 +130,19 @@ class SeekingSprites(DTISprites):
             backgrounds = self.background_colours(background)
             order = self.below(ordered_occlusion(len(images), config.layers, images))
         sought = self.search.depths == "sought"
+        rules = Rules(
+            self.penalty,
+            self.empty_sprite,
+            keep_better=not self.training,
+            pairs=self.search.pairs,
+            seek_depths=sought,
+        )
         search = ResidualSearch(
             images,
             order,
             backgrounds,
             config.layers,
-            Rules(self.penalty, self.empty_sprite, not self.training, sought),
+            rules,
             look,
             self.occlusion if config.occlusion == "predicted" else None,
         )

@@ -8,7 +8,7 @@ from dtis_core.errors import NoLabels
 from dtis_core.paths import RUNS
 from dtis_core.runs.run_folder import RunFolder
 from dtis_core.scoring.results import existing
-from dtis_core.scoring.score import score
+from dtis_core.scoring.score import score_each
 from dtis_core.training.own_images import scaled
 from dtis_core.training.session import train
 
@@ -54,7 +54,7 @@ def _trained(
         config = scaled(config.override(["training.unit=step"]), steps)
     folder = train(config, path, seed, device, overwrite=True)
     try:
-        score(path)  # the scores go into the run's manifest
+        score_each(path)  # the scores go into the run's manifest
     except NoLabels:
         print(f"{path.name}: not scored, for its data has no labels")
     return folder

@@ -116,20 +116,24 @@ def test_official_images_come_in_the_size_asked_for(official):
 
 
 def test_splits_and_counts_of_the_official_file(official, monkeypatch):
-    monkeypatch.setattr(clevr, "HELD_OUT", 2)
+    monkeypatch.setattr(clevr, "HELD_OUT", 1)
     write(official, *(official_scene(seed, 2 + seed)[0] for seed in range(7)))  # 2..6 objects kept
     whole = load(official).images
     assert len(whole) == 5
     assert np.array_equal(load(official, "train").images, whole[:3])
-    assert np.array_equal(load(official, "test").images, whole[3:])
-    assert load(official, "test").images.base is None  # not a view that keeps all in memory
-    for split, first in {"train": whole[:1], "test": whole[3:4], "all": whole[:1]}.items():
-        assert np.array_equal(load(official, split, count=1).images, first)
+    for split, part in {"final": whole[3:4], "validation": whole[4:]}.items():
+        assert np.array_equal(load(official, split).images, part)
+        assert load(official, split).images.base is None  # not a view that keeps all in memory
+    monkeypatch.setattr(clevr, "HELD_OUT", 2)
+    firsts = {"train": 0, "final": 1, "validation": 3, "all": 0}
+    for split, first in firsts.items():
+        found = load(official, split, count=1).images
+        assert np.array_equal(found, whole[first : first + 1])
     monkeypatch.setattr(clevr, "RECORDS", 3)
     official.touch()
     assert np.array_equal(load(official).images, whole[:3])
     monkeypatch.setattr(clevr, "HELD_OUT", 3)
-    for split in ("train", "test", "all"):  # too few to hold any out
+    for split in firsts:  # too few to hold any out
         assert len(load(official, split)) == 3
 
 
@@ -159,8 +163,8 @@ def test_a_truncated_file_is_an_error_and_nothing_is_cached(official, cache_fold
 def test_official_file_missing_empty_or_other(official):
     with pytest.raises(DtisError, match=f"{official.name}: there is no such file; download"):
         load(official)
-    with pytest.raises(DtisError, match="'clevr6' has no split 'tests', did you mean 'test'"):
-        load(official, "tests")
+    with pytest.raises(DtisError, match="'clevr6' has no split 'finale', did you mean 'final'"):
+        load(official, "finale")
     for payloads in ([], [official_scene(0, 8)[0]]):
         write(official, *payloads)
         with pytest.raises(
@@ -222,15 +226,17 @@ def write_rendered(root, count):
 def test_rendered_splits(tmp_path, monkeypatch):
     monkeypatch.setattr(clevr, "HELD_OUT", 5)
     write_rendered(tmp_path, 12)
-    expected = {"train": range(7), "test": range(7, 12), "all": range(12)}
+    expected = {
+        "train": range(2), "final": range(2, 7), "validation": range(7, 12), "all": range(12),
+    }  # fmt: skip
     for split, indices in expected.items():
         found = datasets.load("clevr6-rendered", split, root=tmp_path, size=(8, 8))
         assert found.name == "CLEVR6 (rendered, not the official images)"
         assert found.images[:, 0, 0, 0].tolist() == list(indices)
         assert found.categories[:, 0].tolist() == [1 + index % 6 for index in indices]
         assert (found.masks.sum(axis=(1, 2)) == 16).all()
-    assert len(datasets.load("clevr6-rendered", "train", 3, root=tmp_path)) == 3
-    monkeypatch.setattr(clevr, "HELD_OUT", 12)
+    assert len(datasets.load("clevr6-rendered", "final", 3, root=tmp_path)) == 3
+    monkeypatch.setattr(clevr, "HELD_OUT", 6)
     for split in expected:
         assert len(datasets.load("clevr6-rendered", split, root=tmp_path, size=(8, 8))) == 12
 
@@ -244,7 +250,7 @@ def test_rendered_scenes_missing(tmp_path):
 
 @needs_rendered
 def test_real_rendered_scenes_hold_what_is_claimed():
-    test = datasets.load("clevr6-rendered", "test", 60)
+    test = datasets.load("clevr6-rendered", "validation", 60)
     assert len(clevr.list_folder(RENDERED, "").images) == 1516
     first = json.loads((RENDERED / "scenes.json").read_text())["scenes"][1516 - 320]
     assert np.array_equal(test.images[0], images.read_image(RENDERED / first["image"], (128, 128)))

@@ -31,8 +31,10 @@ def test_unknown_names_are_answered_with_a_suggestion():
     with pytest.raises(DtisError, match="unknown dataset 'tetromino', did you mean 'tetrominoes'"):
         datasets.load("tetromino")
     for name in ("tetrominoes", "tetrominoes-official"):
-        with pytest.raises(DtisError, match=f"'{name}' has no split 'tests', did you mean 'test'"):
-            datasets.load(name, "tests")
+        with pytest.raises(
+            DtisError, match=f"'{name}' has no split 'finale', did you mean 'final'"
+        ):
+            datasets.load(name, "finale")
 
 
 def test_a_wrong_count_or_seed_is_refused_before_anything_is_read(requests):
@@ -66,10 +68,10 @@ def config(*settings):
 
 
 def test_a_configuration_names_its_data_folder_and_size(requests, tmp_path):
-    assert len(datasets.load_for(config(), "test")) == 3
+    assert len(datasets.load_for(config(), "validation")) == 3
     datasets.load_for(config("data.path=elsewhere"), "train", 2)
     assert requests == [
-        Request("test", None, 0, tmp_path, (6, 8)),
+        Request("validation", None, 0, tmp_path, (6, 8)),
         Request("train", 2, 0, Path.cwd() / "elsewhere", (6, 8)),
     ]
 
@@ -88,9 +90,10 @@ def test_images_of_another_size_than_the_models_are_refused(requests, setting, w
 
 @pytest.mark.parametrize("total", [0, 4, 5, 23])
 def test_every_fifth_is_held_out_and_nothing_is_lost(total):
-    whole, train, test = (part(total, split, "mine") for split in ("all", "train", "test"))
-    assert test.tolist() == list(range(4, total, 5))
-    assert sorted([*train, *test]) == whole.tolist() == list(range(total))
+    splits = ("all", "train", "validation")
+    whole, train, held_out = (part(total, split, "mine") for split in splits)
+    assert held_out.tolist() == list(range(4, total, 5))
+    assert sorted([*train, *held_out]) == whole.tolist() == list(range(total))
     assert (np.diff(train) > 0).all()
 
 

@@ -116,7 +116,7 @@ def test_splits_and_counts_of_a_folder(photos):
         return load(photos, *arguments, **more).images[:, 0, 0, 0].tolist()
 
     assert indices("all") == list(range(11))
-    assert indices("test") == [4, 9]
+    assert indices("validation") == [4, 9]
     assert indices("train") == [0, 1, 2, 3, 5, 6, 7, 8, 10]
     assert indices("train", count=2) == [0, 1]
     with pytest.raises(DtisError, match="'folder' has no split 'val'"):
@@ -125,8 +125,10 @@ def test_splits_and_counts_of_a_folder(photos):
 
 def test_a_split_without_images(photos):
     save(photos / "a.png", 1)
-    with pytest.raises(DtisError, match="photos: the 'test' split of 1 images is empty; every"):
-        load(photos, "test")
+    with pytest.raises(
+        DtisError, match="photos: the 'validation' split of 1 images is empty; every"
+    ):
+        load(photos, "validation")
 
 
 def test_a_changed_image_is_read_again(photos):

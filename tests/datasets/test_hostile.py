@@ -179,8 +179,8 @@ def test_a_split_of_too_few_images(tmp_path, data):
     for name in ("weizmann_horse_db/horse", "weizmann_horse_db/mask"):
         save(tmp_path / name / "a.png", np.ones((8, 8), np.uint8))
     save(tmp_path / "GTSRB/Final_Training/Images/00003/00000_0.png", 1)
-    with pytest.raises(DtisError, match="the 'test' split of 1 images is empty"):
-        datasets.load(data, "test", root=tmp_path)
+    with pytest.raises(DtisError, match="the 'validation' split of 1 images is empty"):
+        datasets.load(data, "validation", root=tmp_path)
 
 
 # Images

@@ -127,7 +127,7 @@ def test_digits():
     assert whole.images.min() == 0 and whole.images.max() == 255
     assert whole.categories[:11, 0].tolist() == [*range(1, 11), 1]  # the digits 0 to 9, and 0
     assert np.bincount(whole.categories.ravel())[1:].min() > 170
-    test = datasets.load("digits", "test", size=(8, 8))
+    test = datasets.load("digits", "validation", size=(8, 8))
     train = datasets.load("digits", "train", 3, size=(8, 8))
     assert len(test) == 359 and len(train) == 3
     small = datasets.load("digits", "all", size=(8, 8)).images
@@ -152,7 +152,7 @@ def test_weizmann_squeezes_whole_frames(tmp_path):
     assert (found.masks == np.repeat([0, 0, 1], 5)).all()
     assert found.images[0, 0, [0, 7, 14], 0].tolist() == [0, 100, 200]
     assert found.categories.tolist() == [[1]] * 6
-    assert datasets.load("weizmann", "test", root=tmp_path).images.shape == (1, 128, 128, 3)
+    assert datasets.load("weizmann", "validation", root=tmp_path).images.shape == (1, 128, 128, 3)
     assert len(datasets.load("weizmann", "train", root=tmp_path, size=(8, 8))) == 5
 
 
@@ -197,10 +197,11 @@ def write_signs(root, tracks=5, frames=2):
 def test_gtsrb_holds_out_whole_tracks(tmp_path):
     write_signs(tmp_path)
     splits = {
-        split: datasets.load("gtsrb8", split, root=tmp_path) for split in ("all", "train", "test")
+        split: datasets.load("gtsrb8", split, root=tmp_path)
+        for split in ("all", "train", "validation")
     }
     assert [len(found) for found in splits.values()] == [80, 64, 16]
-    for split, tracks in {"all": range(5), "train": range(4), "test": [4]}.items():
+    for split, tracks in {"all": range(5), "train": range(4), "validation": [4]}.items():
         found = splits[split]
         assert found.name == "GTSRB-8 (real)" and found.images.shape[1:] == (28, 28, 3)
         assert set(found.images[:, 0, 0, 0]) == set(tracks)
@@ -224,7 +225,7 @@ def test_gtsrb_missing_and_damaged_files(tmp_path):
 
 @needs(GTSRB)
 def test_real_gtsrb(monkeypatch):
-    test = datasets.load("gtsrb8", "test")
+    test = datasets.load("gtsrb8", "validation")
     assert len(test) == 30 * (9 + 9 + 9 + 8 + 7 + 8 + 10 + 8)  # whole tracks
     assert 50 < test.images.mean() < 150
     # Reading all images takes too long with every call's types checked.

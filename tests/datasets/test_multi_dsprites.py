@@ -107,8 +107,33 @@ def test_generated_scenes_hold_what_is_claimed():
     assert set(np.unique(scenes.semantic_masks())) == {0, 1, 2, 3}
 
 
+def test_the_harsher_reading_has_dull_colours_and_hidden_objects():
+    scenes, usual = (
+        datasets.load(name, count=600) for name in ("multi-dsprites-harsh", "multi-dsprites")
+    )
+    assert scenes.name == "multi-dsprites-harsh (generated)"
+    assert not (scenes.images == usual.images).all(axis=(1, 2, 3)).any()  # a stream of its own
+    present = scenes.categories > 0
+    assert set(present.sum(axis=1)) == {2, 3, 4, 5}
+    shown = np.stack([(scenes.masks == m).any(axis=(1, 2)) for m in range(1, 6)], axis=1)
+    assert not (shown & ~present).any()
+    assert 0.002 < (present & ~shown).sum() / present.sum() < 0.02
+
+
+def test_the_harsher_reading_draws_all_colours():
+    kind = multi_dsprites.KINDS["multi-dsprites-harsh"]
+    factors = multi_dsprites.sample(4000, np.random.default_rng(0), kind)
+    colours = factors.colour[:, 1:][factors.shape > 0] / 255
+    value = colours.max(axis=1)
+    bright = colours[value > 0.5]  # where eight bits tell saturations apart
+    saturation = 1 - bright.min(axis=1) / bright.max(axis=1)
+    for values in (value, saturation):
+        counts = np.histogram(values, bins=10, range=(0, 1))[0]
+        assert np.abs(counts / counts.mean() - 1).max() < 0.1
+
+
 def test_pairs_hold_two_objects():
-    scenes = datasets.load("multi-dsprites2", "test")
+    scenes = datasets.load("multi-dsprites2", "validation")
     assert len(scenes) == 320 and scenes.name == "multi-dsprites2 (generated)"
     assert scenes.categories.shape == (320, 2) and (scenes.categories > 0).all()
     assert all(set(np.unique(mask)) == {0, 1, 2} for mask in scenes.masks)
@@ -156,7 +181,7 @@ def test_streams_are_deterministic_disjoint_and_nested(monkeypatch, tmp_path):
     monkeypatch.setenv("DTIS_CACHE", str(tmp_path / "another"))
     assert datasets.load("multi-dsprites", count=1100).fingerprint == short.fingerprint
     others = [
-        datasets.load("multi-dsprites", "test"),
+        datasets.load("multi-dsprites", "validation"),
         datasets.load("multi-dsprites", count=320, seed=1),
         datasets.load("multi-dsprites2", count=320),
     ]
@@ -165,8 +190,8 @@ def test_streams_are_deterministic_disjoint_and_nested(monkeypatch, tmp_path):
     assert not any(a & b for a, b in itertools.combinations(rows, 2))
 
 
-@pytest.mark.parametrize("name", ["multi-dsprites", "multi-dsprites2"])
-@pytest.mark.parametrize("split, count", [("train", 60_000), ("test", 320)])
+@pytest.mark.parametrize("name", multi_dsprites.KINDS)
+@pytest.mark.parametrize("split, count", datasets.SCENE_COUNTS.items())
 def test_default_count_is_that_of_the_paper(monkeypatch, name, split, count):
     generate, asked = multi_dsprites.generated, []
 
@@ -176,7 +201,8 @@ def test_default_count_is_that_of_the_paper(monkeypatch, name, split, count):
 
     monkeypatch.setattr(multi_dsprites, "generated", generate_one)
     datasets.load(name, split, seed=3)
-    assert asked == [(count, 3, (2, 2) if name.endswith("2") else (2, 5))]
+    own = {"multi-dsprites": (2, 5), "multi-dsprites2": (2, 2), "multi-dsprites-harsh": (2, 5, 1)}
+    assert asked == [(count, 3, own[name])]
 
 
 # The official file
@@ -228,19 +254,23 @@ def test_official_invisible_objects_have_no_category(official):
 
 
 def test_official_splits(official, monkeypatch):
-    monkeypatch.setattr(multi_dsprites, "DEFAULT_COUNTS", {"train": 8, "test": 3})
+    counts = {"train": 6, "validation": 3, "final": 2}
+    monkeypatch.setattr(multi_dsprites, "SCENE_COUNTS", counts)
     records = [official_record(index) for index in range(13)]
     images = np.stack([record[1] for record in records])
-    for total, train, test in ((13, slice(8), slice(8, 11)), (7, slice(4), slice(4, 7))):
+    for total, train in ((13, 6), (7, 2)):
         write(official, *(record[0] for record in records[:total]))
-        assert np.array_equal(load_official(official, "train").images, images[train])
-        assert np.array_equal(load_official(official, "test").images, images[test])
+        assert np.array_equal(load_official(official, "train").images, images[:train])
+        held_out = images[train : train + 3]
+        assert np.array_equal(load_official(official, "validation").images, held_out)
+        final = images[train + 3 : train + 5]
+        assert np.array_equal(load_official(official, "final").images, final)
         assert np.array_equal(load_official(official, count=2).images, images[:2])
-        assert np.array_equal(load_official(official, "test", 2).images, images[test][:2])
-        assert len(load_official(official, count=100)) == train.stop
-    write(official, *(record[0] for record in records[:3]))
-    for split in ("train", "test"):
-        assert np.array_equal(load_official(official, split).images, images[:3])
+        assert np.array_equal(load_official(official, "validation", 2).images, held_out[:2])
+        assert len(load_official(official, count=100)) == train
+    write(official, *(record[0] for record in records[:5]))
+    for split in counts:
+        assert np.array_equal(load_official(official, split).images, images[:5])
         assert len(load_official(official, split, 2)) == 2
 
 
@@ -261,8 +291,8 @@ def test_official_file_is_read_once_until_it_changes(official, monkeypatch):
 def test_official_file_missing_cut_short_empty_or_other(official):
     with pytest.raises(DtisError, match="grayscale.tfrecords: there is no such file; download"):
         load_official(official)
-    with pytest.raises(DtisError, match="no split 'tests', did you mean 'test'"):
-        load_official(official, "tests")
+    with pytest.raises(DtisError, match="no split 'finale', did you mean 'final'"):
+        load_official(official, "finale")
     payload, image, *_ = official_record(0)
     whole = write(official, payload, payload, compressed=True).read_bytes()
     official.write_bytes(whole[:-9])

@@ -71,7 +71,10 @@ def test_streams_are_deterministic_disjoint_and_nested():
     short = datasets.load("tetrominoes", count=1100)
     assert np.array_equal(long.images[:1100], short.images)
     assert long.take(1100).fingerprint == short.fingerprint
-    others = [datasets.load("tetrominoes", "test"), datasets.load("tetrominoes", count=320, seed=1)]
+    others = [
+        datasets.load("tetrominoes", "validation"),
+        datasets.load("tetrominoes", count=320, seed=1),
+    ]
     assert len(others[0]) == 320
     rows = [set(map(bytes, scenes.images)) for scenes in (long, *others)]
     assert [len(row) for row in rows] == [1500, 320, 320]
@@ -79,7 +82,7 @@ def test_streams_are_deterministic_disjoint_and_nested():
     assert len({long.fingerprint, short.fingerprint, *(o.fingerprint for o in others)}) == 4
 
 
-@pytest.mark.parametrize("split, count", [("train", 60_000), ("test", 320)])
+@pytest.mark.parametrize("split, count", datasets.SCENE_COUNTS.items())
 def test_default_count_is_that_of_the_paper(monkeypatch, split, count):
     generate, asked = tetrominoes.generated, []
 
@@ -104,7 +107,7 @@ def test_render_reproduces_the_real_images():
 @needs_mini
 def test_real_tiny_file_is_every_split_and_count_is_respected():
     whole = datasets.load("tetrominoes-official", "train")
-    assert np.array_equal(datasets.load("tetrominoes-official", "test").images, whole.images)
+    assert np.array_equal(datasets.load("tetrominoes-official", "final").images, whole.images)
     assert len(datasets.load("tetrominoes-official", count=4)) == 4
     assert "official" in whole.name
 
@@ -147,15 +150,16 @@ def test_official_layout(official):
 
 def test_official_splits_of_a_longer_file(official):
     payloads = [official_record(index)[0] for index in range(7)]
-    write(official, *itertools.islice(itertools.cycle(payloads), 330))
-    root = official.parents[1]
-    train, test = (datasets.load("tetrominoes-official", s, root=root) for s in ("train", "test"))
-    assert (len(train), len(test)) == (10, 320)
-    assert np.array_equal(
-        test.images[0], datasets.load("tetrominoes-official", root=root).images[3]
-    )
-    assert len(datasets.load("tetrominoes-official", count=4, root=root)) == 4
-    assert len(datasets.load("tetrominoes-official", "test", count=4, root=root)) == 4
+    write(official, *itertools.islice(itertools.cycle(payloads), 650))
+
+    def load(split, **arguments):
+        return datasets.load("tetrominoes-official", split, root=official.parents[1], **arguments)
+
+    train, validation, final = (load(split) for split in ("train", "validation", "final"))
+    assert (len(train), len(validation), len(final)) == (10, 320, 320)
+    assert np.array_equal(validation.images[0], train.images[10 % 7])
+    assert np.array_equal(final.images[0], train.images[330 % 7])
+    assert len(load("train", count=4)) == len(load("final", count=4)) == 4
 
 
 def test_official_file_missing_empty_or_other(official):

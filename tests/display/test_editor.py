@@ -44,7 +44,7 @@ def a_run(layer_transformations="[tint, placement]", *settings):
     return Run(RunFolder("nowhere"), config, model)
 
 
-IMAGES = datasets.load("tetrominoes", "test", 2).images
+IMAGES = datasets.load("tetrominoes", "validation", 2).images
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ def decoded(png):
     return np.asarray(Image.open(io.BytesIO(png)))
 
 
-IMAGES = datasets.load("tetrominoes", "test", 2).images
+IMAGES = datasets.load("tetrominoes", "validation", 2).images
 SMALL = ["data.count=8", "training.batch_size=2", "model.sprites=3", "training.frozen=0"]
 
 

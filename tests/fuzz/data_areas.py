@@ -23,7 +23,9 @@ def images(place: Place) -> str:
     if rng.random() < 0.3 and (photos / "scenes.json").is_file():
         (photos / "scenes.json").unlink()
     with place.nothing_lost():
-        loaded = datasets.load("folder", rng.choice(["all", "test"]), root=photos, size=(8, 8))
+        loaded = datasets.load(
+            "folder", rng.choice(["all", "validation"]), root=photos, size=(8, 8)
+        )
     if loaded.masks is not None:
         loaded.semantic_masks()
     return "images"
@@ -36,7 +38,7 @@ def asked(place: Place) -> str:
     given = {
         "count": rng.choice([None, *numbers]),
         "seed": rng.choice(numbers),
-        "split": rng.choice(["all", "train", "test", *WORDS]),
+        "split": rng.choice(["all", "train", "validation", "final", *WORDS]),
         "root": rng.choice([place.base / "photos", *WORDS]),
         "size": (rng.choice([8, 30, *numbers]), 8),
     }

@@ -137,7 +137,7 @@ def commands(place: Place) -> str:
 
     options = {
         "train": ["--out", "--seed", "--max-steps", "--checkpoint-seconds", "--device", "--set"],
-        "eval": ["--data", "--path", "--split", "--set"],
+        "eval": ["--data", "--path", "--split", "--inference", "--set"],
         "export": ["--snapshots"],
         "data": [],
         "bench": ["--seconds", "--device"],

@@ -26,12 +26,12 @@ def test_two_trainings_do_not_mix_and_a_killed_one_frees_the_folder(tmp_path, ca
         wait_for(folder.checkpoint_file, process)
         for way in ([], ["--resume"], ["--overwrite"]):
             refused(capsys, arguments + way, f"{folder.path}: in use by process {process.pid} on ")
-        folder.note_scores("tetrominoes/test", {"ARI": 0.5})
+        folder.note_scores("tetrominoes/validation", {"ARI": 0.5})
         step = folder.manifest()["step"]
         while folder.manifest()["step"] <= step:
             assert process.poll() is None, process.communicate()[1]
             time.sleep(0.01)
-        assert folder.manifest()["scores"] == {"tetrominoes/test": {"ARI": 0.5}}
+        assert folder.manifest()["scores"] == {"tetrominoes/validation": {"ARI": 0.5}}
     finally:
         process.send_signal(signal.SIGKILL)
         process.communicate()

@@ -111,18 +111,39 @@ def test_scores_are_those_of_the_decomposition(kind, run, data):
     expected = {
         "data": "noisy squares",
         "images": N,
+        "inference": "best",
         **expected_scores(kind, data, scene),
         "reconstruction_error": pytest.approx(error.mean(), rel=1e-5),
         "sprites_used": LAYERS_AND_SPRITES[kind][1],  # the empty one does not count
     }
-    assert evaluate(run, data) == expected
+    found = evaluate(run, data)
+    assert found.pop("ms_per_image") > 0
+    assert found == expected
 
 
 def test_chunks_give_the_same_scores(run, data, monkeypatch):
     whole = evaluate(run, data)
     monkeypatch.setattr(evaluation, "CHUNK", 3)
     error = pytest.approx(whole["reconstruction_error"], rel=1e-5)
-    assert evaluate(run, data) == whole | {"reconstruction_error": error}
+    parts = evaluate(run, data)
+    time = {"ms_per_image": parts["ms_per_image"]}
+    assert parts == whole | {"reconstruction_error": error} | time
+
+
+def test_the_time_is_that_of_decomposing(run, data, monkeypatch):
+    seconds = iter(range(100))
+    monkeypatch.setattr(evaluation, "CHUNK", 3)
+    monkeypatch.setattr(evaluation.time, "perf_counter", lambda: next(seconds))
+    assert evaluate(run, data)["ms_per_image"] == 1000 * 3 / N  # three parts of a second each
+
+
+def test_one_look_is_scored_by_its_own_name(run, data):
+    run = run.seeking(["search.one_look_steps=2"])
+    looked, steps = (
+        evaluate(run, data, **way) for way in ({"inference": "one-look"}, {"steps": 2})
+    )
+    assert looked["inference"] == "one-look"
+    assert all(looked[name] == steps[name] for name in evaluation.SCORES if name in steps)
 
 
 def test_the_truth_scores_one_whatever_its_names(run, truth, data):
@@ -134,6 +155,17 @@ def test_the_truth_scores_one_whatever_its_names(run, truth, data):
         assert scores["reconstruction_error"] < 1e-5
     wrong = evaluate(run, data)
     assert all(wrong[name] < 0.9 for name in found)
+
+
+@pytest.mark.parametrize("kind", ["scenes"], indirect=True)
+def test_an_object_without_a_pixel_neither_helps_nor_harms(run, data):
+    """As one that others hide altogether: it has a category, even one that nothing else has."""
+    scores = evaluate(run, data)
+    for category in (1, 5):
+        hidden = np.full((N, 1), category)
+        categories = np.concatenate([data.categories, hidden], axis=1)
+        found = evaluate(run, replace(data, categories=categories, fingerprint=""))
+        assert all(found[name] == scores[name] for name in evaluation.SCORES if name in scores)
 
 
 def test_more_steps_of_the_algorithm_can_be_asked_for(run, data, monkeypatch):
@@ -161,10 +193,11 @@ def test_data_without_labels_have_no_scores(run, data):
 
 
 def test_scores_are_printed_in_percent(run, data, capsys):
-    scores = evaluate(run, data) | {"split": "test"}
+    scores = evaluate(run, data) | {"split": "final"}
     print_scores(scores, as_json=False)
     line = capsys.readouterr().out
-    assert line.startswith("noisy squares, 7 images (test): ")
+    how = f"final, best, {scores['ms_per_image']:.0f} ms each"
+    assert line.startswith(f"noisy squares, 7 images ({how}): ")
     for name in set(scores) & set(evaluation.SCORES):
         assert f"{name} {100 * scores[name]:.2f}" in line
         papers = scores.get(f"{name} (paper's rule)")

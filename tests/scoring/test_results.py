@@ -7,8 +7,18 @@ import pytest
 from dtis_core.errors import DtisError
 from dtis_core.paths import SHIPPED
 from dtis_core.runs.run_folder import RunFolder
+from dtis_core.scoring import results
 from dtis_core.scoring.metrics import summarise
-from dtis_core.scoring.results import existing, own_scores, score_cell, score_cells, shipped_runs
+from dtis_core.scoring.results import (
+    existing,
+    own_scores,
+    recorded_scores,
+    result_table,
+    score_cell,
+    score_cells,
+    score_key,
+    shipped_runs,
+)
 
 SEEDS = ("tetrominoes", "tetrominoes-seed1", "tetrominoes-seed2")
 
@@ -44,9 +54,9 @@ def test_what_was_not_run_says_so():
 def test_a_run_that_was_not_scored_is_named(tmp_path):
     copy = RunFolder(shutil.copytree(SHIPPED / SEEDS[0], tmp_path / "copy"))
     copy.update_manifest(scores={})
-    with pytest.raises(DtisError, match="copy: has no scores on tetrominoes/test"):
+    with pytest.raises(DtisError, match="copy: has no scores on tetrominoes/validation"):
         score_cells([copy], ["ARI"])
-    copy.note_scores("tetrominoes/test", {"ARI": 0.5, "mIoU": "high"})
+    copy.note_scores("tetrominoes/validation", {"ARI": 0.5, "mIoU": "high"})
     assert score_cells([copy], ["ARI"]) == {"ARI": "50.0"}
     for name, found in {"mACC": "lacks the field 'mACC'", "mIoU": "'mIoU' must be"}.items():
         with pytest.raises(DtisError, match=f"copy/manifest.json: scores: {found}"):
@@ -61,3 +71,26 @@ def test_runs_are_told_apart_by_their_settings_and_what_they_were_scored_with():
     first = greedy[0]  # trained without views, which training does not use, and scored with them
     assert first.config().search.views == 1
     assert "search.views=4" in own_scores(first)["settings"]
+
+
+def test_scores_of_one_look_lie_beside_the_best_ones_and_both_are_shown(tmp_path, monkeypatch):
+    home = tmp_path / "shipped"
+    for name in SEEDS[:2]:
+        shutil.copytree(SHIPPED / name, home / name)
+    first, best = RunFolder(home / SEEDS[0]), own_scores(RunFolder(home / SEEDS[0]))
+    data = first.config().data
+    looked = best | {"inference": "one-look", "ms_per_image": 7.4, "ARI": 0.5, "mIoU": 0.25}
+    first.note_scores(score_key(data.name, data.score_split, "one-look"), looked)
+    assert own_scores(first) == best and recorded_scores(first, "one-look") == looked
+    assert score_cells([first], ["ARI"], "one-look") == {"ARI": "50.0"}
+    with pytest.raises(DtisError, match="seed1: has no scores on tetrominoes/[a-z]*/one-look"):
+        score_cells([RunFolder(home / SEEDS[1])], ["ARI"], "one-look")
+
+    monkeypatch.setattr(results, "SHIPPED", home)
+    first_row, second_row, other = result_table()[:3]
+    assert [first_row["inference"], second_row["inference"]] == ["one-look", "best"]
+    assert first_row["here"].startswith("50.0 / ") and first_row["here"].endswith(" / 25.0")
+    assert (first_row["ms an image"], first_row["seeds"]) == ("7", "1")
+    assert second_row["here"].startswith("99.7 ± 0.0 / ") and second_row["seeds"] == "2"
+    assert other["data"].startswith("Multi") and other["inference"] == "–"
+    assert other["here"] == "not yet run" and other["seeds"] == "0"

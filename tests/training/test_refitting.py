@@ -38,7 +38,7 @@ def few(monkeypatch):
 def test_worn_sprites_come_back():
     run = dtis.load("tetrominoes")
     model, masks = run.model, run.model.sprites.masks.detach().clone()
-    images = datasets.load("tetrominoes", "test", 16).images
+    images = datasets.load("tetrominoes", "validation", 16).images
     images = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
     model.sprites.masks.data = F.avg_pool2d(masks, 3, 1, 1, count_include_pad=False)
     worn = model.sprites.masks.detach().clone()

@@ -150,7 +150,7 @@ def test_a_run_is_replaced_but_no_other_file(tmp_path):
 def test_a_run_that_is_named_like_a_shipped_model(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main([*command("digits"), "--max-steps", "2"]) == 0
-    assert "tetrominoes/test" in RunFolder("digits").manifest()["scores"]
+    assert "tetrominoes/validation" in RunFolder("digits").manifest()["scores"]
     assert load("./digits").config.data.name == "tetrominoes"
     with pytest.raises(DtisError, match="a shipped model and a run folder; write ./digits"):
         load("digits")
@@ -307,7 +307,7 @@ def test_an_evaluation_records_what_it_sets(tmp_path, capsys):
     other = json.loads(capsys.readouterr().out)
     assert "settings" not in usual and other["settings"] == [setting]
     folder = RunFolder(tmp_path / "run")
-    assert folder.manifest()["scores"] == {"tetrominoes/test": other}
+    assert folder.manifest()["scores"] == {"tetrominoes/validation": other}
     assert folder.config() == config
 
 

@@ -1,0 +1,121 @@
+"""The two named ways to infer: what one look does, and what wins over it."""
+
+import pytest
+import torch
+
+from dtis_core.config import load_preset
+from dtis_core.errors import DtisError
+from dtis_core.runs.run_folder import RunFolder
+from dtis_core.scenes.run import Run
+from dtis_core.search import quarter_turns
+from dtis_core.search.seeking import build_model
+
+IMAGES = torch.rand(3, 3, 20, 20, generator=torch.Generator().manual_seed(0))
+SMALL = [
+    "model.image_size=[20, 20]", "model.sprite_size=[12, 12]", "model.mask_sigma=3",
+    "model.layers=3", "search.turns=2", "search.inference_turns=6", "search.inference_steps=4",
+    "search.polish_steps=5", "search.views=2", "search.one_look_steps=3",
+]  # fmt: skip
+NO_MORE = ["search.inference_turns=2", "search.polish_steps=0", "search.views=1"]
+
+
+@pytest.fixture
+def run():
+    """A model that searches a lot at inference, untrained, its weights shaken."""
+    config = load_preset("multi-dsprites").override(SMALL)
+    torch.manual_seed(3)
+    model = build_model(config.model, config.search).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.rand_like(parameter) * 0.4 - 0.2)
+        model.backgrounds.appearances.fill_(0.2)
+    return Run(RunFolder("nowhere"), config, model)
+
+
+@pytest.fixture
+def done(run, monkeypatch):
+    """What is done for scenes: predictions, and the candidates of each; polishing steps; views."""
+    counted = {"predictions": 0, "candidates": set(), "polish": 0, "views": 0}
+    candidates = type(run.model).render_candidates
+
+    def predicted(*arguments):
+        counted["predictions"] += 1
+
+    def rendered(self, canvases, *others):
+        counted["candidates"].add(len(canvases))
+        return candidates(self, canvases, *others)
+
+    def polished(model, images, scene, steps):
+        counted["polish"] += steps
+        return scene
+
+    def looked(*arguments):
+        counted["views"] += 1
+
+    run.model.predictor.register_forward_hook(predicted)
+    run.model.register_forward_hook(looked)
+    monkeypatch.setattr(type(run.model), "render_candidates", rendered)
+    monkeypatch.setattr(quarter_turns, "polished", polished)
+    return counted
+
+
+def test_one_look_is_one_prediction_for_each_layer_and_iteration(run, done):
+    run.decompose(IMAGES, inference="one-look")
+    background = 1
+    expected = {"predictions": background + 3 * 3, "candidates": {3 * 2}, "polish": 0, "views": 1}
+    assert done == expected
+
+
+def test_the_best_is_what_the_configuration_says(run, done):
+    run.decompose(IMAGES, inference="best")
+    # Of four iterations the third looks for two layers at a time.
+    expected = {"predictions": 2 * (1 + 3 * (4 + 1)), "candidates": {3 * 6}, "views": 2}
+    assert done == expected | {"polish": 3 * 5 - 5}
+    before = dict(done)
+    run.decompose(IMAGES)
+    assert {name: done[name] / before[name] for name in ("predictions", "polish", "views")} == {
+        "predictions": 2, "polish": 2, "views": 2,
+    }  # fmt: skip
+
+
+def test_without_a_steps_of_its_own_one_look_has_those_of_training(run, done):
+    other = run.seeking(["search.one_look_steps=null"])
+    other.decompose(IMAGES, inference="one-look")
+    assert done["predictions"] == 1 + 3 * run.config.model.selection_steps
+
+
+def test_one_look_leaves_the_run_as_it_was(run):
+    usual = run.decompose(IMAGES).reconstruction
+    one = run.decompose(IMAGES, inference="one-look").reconstruction
+    assert not torch.equal(one, usual)
+    assert torch.equal(run.decompose(IMAGES).reconstruction, usual)
+
+
+def test_what_is_said_explicitly_wins(run, done):
+    run.decompose(IMAGES, steps=1, polish=7, views=4, inference="one-look")
+    assert done["predictions"] == 4 * (1 + 3) and done["views"] == 4
+    assert done["polish"] == 4 * 7  # each view's first round, with nothing left after it
+    set_so = run.seeking(["search.views=2", "search.inference_turns=4", "search.inference_steps=2"])
+    done |= {"predictions": 0, "candidates": set(), "polish": 0, "views": 0}
+    set_so.decompose(IMAGES, inference="one-look")
+    expected = {"predictions": 2 * (1 + 2 * 3), "candidates": {3 * 4}, "polish": 0, "views": 2}
+    assert done == expected
+
+
+def test_one_look_is_a_search_that_is_configured_to_be_no_more(run):
+    plain = run.seeking([*NO_MORE, "search.inference_steps=3", "search.pairs=false"])
+    one, same = run.decompose(IMAGES, inference="one-look"), plain.decompose(IMAGES)
+    assert torch.equal(one.reconstruction, same.reconstruction)
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("one-lok", "'one-lok' is not known, did you mean 'one-look'?"),
+        ("", "'' is not known; known: best, one-look"),
+    ],
+)
+def test_another_inference_is_refused(run, name, problem):
+    with pytest.raises(DtisError) as refused:
+        run.decompose(IMAGES, inference=name)
+    assert str(refused.value) == f"inference: {problem}"
