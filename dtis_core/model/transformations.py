@@ -88,15 +88,35 @@ class Position:
         scale = self.scaled(parameters[..., :1], factor)
         return torch.cat([scale, torch.atanh(centre.clamp(-0.999, 0.999))], dim=-1)
 
+    def frame(self, parameters: Parameters, canvas: tuple[int, int], size: tuple[int, int]) -> list:
+        """Return where the sprite's frame lies, as centre and half extent for y, then for x.
+
+        In [-1, 1] of images of `size` (H, W), shape (...,) each. Beyond it nothing is seen.
+        """
+        zooms = self.zoom(parameters[..., 0], canvas, size)
+        x, y = torch.tanh(parameters[..., 1:]).unbind(dim=-1)
+        sides = zip((y, x), zooms, canvas, strict=True)
+        return [(centre, (1 + 1 / pixels) / zoom) for centre, zoom, pixels in sides]
+
     def __call__(self, canvas: Canvas, parameters: Parameters, size: tuple[int, int]) -> Canvas:
         """Place the canvases in images of `size` (H, W)."""
+        y, x = (pixel_centres(side, parameters) for side in size)
+        return self.seen_at(canvas, parameters, size, y, x)
+
+    def seen_at(
+        self,
+        canvas: Canvas,
+        parameters: Parameters,
+        size: tuple[int, int],
+        rows: Float[Tensor, "*B H"],
+        columns: Float[Tensor, "*B W"],
+    ) -> Canvas:
+        """Place the canvases; return pixels at the centres of some rows and columns only."""
         h, w = canvas.pixels.shape[-2:]
         zoom_y, zoom_x = self.zoom(parameters[..., :1], (h, w), size)  # (B, L, k, 1)
         x, y = torch.tanh(parameters[..., 1:]).split(1, dim=-1)
-        read_y = zoom_y * (pixel_centres(size[0], x) - y)  # (B, L, k, H)
-        read_x = zoom_x * (pixel_centres(size[1], x) - x)  # (B, L, k, W)
-        rows = hat_matrix(read_y, h, canvas.padding)  # (B, L, k, H, h)
-        columns = hat_matrix(read_x, w, canvas.padding)
+        rows = hat_matrix(zoom_y * (rows - y), h, canvas.padding)  # (B, L, k, H, h)
+        columns = hat_matrix(zoom_x * (columns - x), w, canvas.padding)
         return replace(
             canvas,
             pixels=resample_separably(canvas.pixels, rows, columns),

@@ -11,11 +11,18 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from dtis_core.model.composition import Rest, compose, ordered_occlusion, squared_errors
-from dtis_core.model.selection import Candidates, Choice, Selection, candidate_errors
+from dtis_core.model.composition import (
+    Rest,
+    compose,
+    ordered_occlusion,
+    rest_of_scene,
+    squared_errors,
+)
+from dtis_core.model.selection import Choice, Selection
 from dtis_core.search.depth_order import moved_to, rest_of_scene_at_ends
+from dtis_core.search.windows import Window, Windowed
 
-Look = Callable[[int, Float[Tensor, "B C H W"]], tuple[Candidates, Float[Tensor, "B F"]]]
+Look = Callable[[int, Float[Tensor, "B C H W"]], tuple[Windowed, Float[Tensor, "B F"]]]
 """Of a layer and the rest of the scene: the candidates, and the features that they come from."""
 
 Predict = Callable[[Float[Tensor, "B L F"]], Float[Tensor, "B L L"]]
@@ -61,6 +68,8 @@ class ResidualSearch(Choice):
         self.look, self.looks = torch.zeros_like(self.sprites), 0
         self.seen = torch.zeros_like(self.sprites[0], dtype=torch.bool)  # (L,) layers looked for
         self.features: Tensor | None = None  # (B, L, F)
+        self.composite = torch.zeros_like(images)  # of the scene as it is
+        self.filled: set[int] = set()  # layers that hold something in any image
 
     @torch.no_grad()
     def run(self, steps: int) -> Selection:
@@ -72,6 +81,7 @@ class ResidualSearch(Choice):
         L = self.sprites.shape[1]
         for step in range(steps):
             self.choose_background()
+            self.compose()
             again = step > 0 and self.rules.keep_better
             for first in range(L):
                 pair = again and self.rules.pairs and step % 2 == 0 and L > 1
@@ -86,41 +96,64 @@ class ResidualSearch(Choice):
         return self.selection()
 
     def choose(self, layer: int, first_time: bool) -> None:
-        """Look, and put the best candidate into a layer: where it lies, or at the best depth."""
-        images, rules = self.images, self.rules
-        rests = self.rests_at_ends(layer) if rules.seek_depths else [self.rest(layer)]
-        candidates, features = self.look_at(layer, rests[0][0])
+        """Look, and put the best candidate into an empty layer: at its depth, or at the best."""
+        candidates, features = self.look_at(layer, self.composite)
         if self.predict:
             self.predict_occlusion(layer, features, self.predict)
-            rests = [self.rest(layer)]
-        errors = torch.stack([candidate_errors(images, rest, candidates) for rest in rests])
+            self.compose()
+        rest, rules, window = self.composite, self.rules, candidates.window
+        inside = Inside.of(self, window, layer)
+        nothing = squared_errors(self.images, rest)
+        outside = nothing - window.share * squared_errors(inside.images, window.cut(rest))
+        errors = torch.stack(
+            [candidates.errors(inside.images, rest) for rest in inside.rests(rules.seek_depths)]
+        )
         errors, end = errors.min(dim=0)  # (B, N), farthest or closest
-        best, n = (errors + rules.penalty).min(dim=1)
+        best, n = errors.min(dim=1)
+        best = outside + window.share * best + rules.penalty
         there = torch.ones_like(n)
         if rules.empty:
-            there = (best < squared_errors(images, rests[0][0])).long()
-        self.put(layer, candidates, (n + 1) * there)
+            there = (best < nothing).long()
+        self.put(layer, candidates.chosen(n), (n + 1) * there)
         self.look[:, layer] = self.looks
         self.looks += 1
+        inside = Inside.of(self, window, layer)
         if rules.seek_depths:  # all depths between are for a second look
             end = end[self.image, n] * self.sprites.shape[1]
-            self.move(layer, end if first_time else self.best_depth(layer))
+            self.move(layer, end if first_time else inside.best_depth(self.occlusion))
+        window.write(self.composite, inside.composite(self.occlusion))
+
+    def put(self, layer: int, content: tuple[Tensor, Tensor], k: Int[Tensor, "B"]) -> None:
+        """Put alphas and colours of candidate k, or nothing for 0, into a layer of each image."""
+        self.alphas[:, self.below + layer] = content[0] * (k > 0).view(-1, 1, 1, 1)
+        self.colours[:, self.below + layer] = content[1]
+        self.sprites[:, layer] = k
+        self.filled.add(layer)
 
     def empty(self, layers: list[int]) -> None:
         """Take the sprites out of some layers."""
+        if self.filled.isdisjoint(layers):
+            return
         self.alphas[:, [self.below + layer for layer in layers]] = 0
         self.sprites[:, layers] = 0
+        self.filled.difference_update(layers)
+        self.compose()
+
+    def compose(self) -> None:
+        """Compose the scene as it is, of the layers that hold something."""
+        some = [*range(self.below), *(self.below + layer for layer in sorted(self.filled))]
+        occlusion = self.occlusion[:, some][:, :, some]
+        self.composite = compose(self.alphas[:, some], self.colours[:, some], occlusion)
 
     # A choice taken back
 
     def loss(self) -> Float[Tensor, "B"]:
         """Return the objective of Eq. (5) for each image."""
-        composite = compose(self.alphas, self.colours, self.occlusion)
         used = (self.sprites > 0).sum(dim=1)
-        return squared_errors(self.images, composite) + self.rules.penalty * used
+        return squared_errors(self.images, self.composite) + self.rules.penalty * used
 
     def _parts(self) -> list[Tensor]:
-        parts = [self.alphas, self.colours, self.occlusion, self.sprites, self.look]
+        parts = [self.alphas, self.colours, self.occlusion, self.sprites, self.look, self.composite]
         return parts if self.features is None else [*parts, self.features]
 
     def take_back(self, former: list[Tensor], where: Bool[Tensor, "B"]) -> None:
@@ -148,20 +181,50 @@ class ResidualSearch(Choice):
         """The occlusions among the object layers."""
         return self.occlusion[:, self.below :, self.below :]
 
-    def rests_at_ends(self, layer: int) -> list[Rest]:
-        """Return `rest_of_scene` for both ends of the depth order."""
-        parts = (self.alphas, self.colours, self.occlusion, self.below + layer)
-        return rest_of_scene_at_ends(*parts, self.below)
-
     def move(self, layer: int, depth: Int[Tensor, "B"]) -> None:
         """Move a layer to a depth."""
         self.occlusion = moved_to(self.occlusion, self.below + layer, depth, self.below)
 
-    def best_depth(self, layer: int) -> Int[Tensor, "B"]:
-        """Return the depth of a layer that makes the error smallest, the others' order kept."""
+
+@dataclass(frozen=True)
+class Inside:
+    """A layer's window of a scene: what the layers that hold anything show there."""
+
+    images: Float[Tensor, "B C h w"]
+    alphas: Float[Tensor, "B m 1 h w"]
+    colours: Float[Tensor, "B m C h w"]
+    occlusion: Float[Tensor, "B m m"]
+    some: list[int]  # which of the M layers they are
+    layer: int  # which of the M layers the window is that of
+    below: int
+
+    @classmethod
+    def of(cls, scene: ResidualSearch, window: Window, layer: int) -> "Inside":
+        """Cut a window out of a scene."""
+        below = scene.below
+        some = [*range(below), *(below + each for each in sorted(scene.filled | {layer}))]
+        alphas, colours = (
+            window.cut(part[:, some].flatten(1, 2)).unflatten(1, (len(some), -1))
+            for part in (scene.alphas, scene.colours)
+        )
+        occlusion = scene.occlusion[:, some][:, :, some]
+        images = window.cut(scene.images)
+        return cls(images, alphas, colours, occlusion, some, below + layer, below)
+
+    def rests(self, at_ends: bool) -> list[Rest]:
+        """Return `rest_of_scene`, or that for both ends of the depth order."""
+        parts = self.alphas, self.colours, self.occlusion, self.some.index(self.layer)
+        return rest_of_scene_at_ends(*parts, self.below) if at_ends else [rest_of_scene(*parts)]
+
+    def composite(self, occlusion: Float[Tensor, "B M M"]) -> Float[Tensor, "B C h w"]:
+        """Compose the window under the scene's occlusion matrix."""
+        occlusion = occlusion[:, self.some][:, :, self.some]
+        return compose(self.alphas, self.colours, occlusion)
+
+    def best_depth(self, occlusion: Float[Tensor, "B M M"]) -> Int[Tensor, "B"]:
+        """Return the depth of the layer that makes the error smallest, the others' order kept."""
         errors = []
-        for depth in range(self.sprites.shape[1]):
-            moved = moved_to(self.occlusion, self.below + layer, depth, self.below)
-            composite = compose(self.alphas, self.colours, moved)
-            errors.append(squared_errors(self.images, composite))
+        for depth in range(occlusion.shape[1] - self.below):
+            moved = moved_to(occlusion, self.layer, depth, self.below)
+            errors.append(squared_errors(self.images, self.composite(moved)))
         return torch.stack(errors, dim=1).argmin(dim=1)

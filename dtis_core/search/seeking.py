@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dtis_core.config import ModelConfig, SearchConfig
+from dtis_core.model.canvas import Canvas
 from dtis_core.model.composition import ordered_occlusion
 from dtis_core.model.dti_sprites import DTISprites
 from dtis_core.model.encoders import ENCODERS, Kind
@@ -24,6 +25,7 @@ from dtis_core.search.residual import ResidualSearch, Rules
 from dtis_core.search.seeking_predictor import SeekingPredictor
 from dtis_core.search.small_encoder import Small, start_heads
 from dtis_core.search.transformations import OURS
+from dtis_core.search.windows import Windowed, placed, window_of
 
 # What is ours has its names beside the paper's.
 ENCODERS["small"] = Kind(Small, 64, start_heads)
@@ -69,16 +71,41 @@ class SeekingSprites(DTISprites):
         noise: Float[Tensor, "K H W"] | None = None,
     ) -> Candidates:
         """Render all sprites, each in all turns, as one layer: N = K * turns candidates."""
+        if self.turns == 1:
+            return super().candidates(layer, sprite, noise)
+        canvases = self.sprites.canvases().repeat_interleave(self.turns, dim=0)
+        return self.render_candidates(canvases, layer, *self.in_turns(sprite, noise))
+
+    def in_turns(
+        self, sprite: Float[Tensor, "B K R"], noise: Float[Tensor, "K H W"] | None
+    ) -> tuple[Float[Tensor, "B N R"], Float[Tensor, "N H W"] | None]:
+        """Return parameters and noise of N = K * turns candidates."""
         turns = self.turns
         if turns == 1:
-            return super().candidates(layer, sprite, noise)
+            return sprite, noise
         turn = torch.arange(turns, device=sprite.device)
-        return self.render_candidates(
-            self.sprites.canvases().repeat_interleave(turns, dim=0),
-            layer,
-            self.turned(sprite.unsqueeze(2), turn).flatten(1, 2),  # (B, K turns, R)
-            noise if noise is None else noise.repeat_interleave(turns, dim=0),
-        )
+        every = self.turned(sprite.unsqueeze(2), turn).flatten(1, 2)  # (B, K turns, R)
+        return every, noise if noise is None else noise.repeat_interleave(turns, dim=0)
+
+    def seen_candidates(
+        self,
+        layer: Float[Tensor, "B P"],
+        sprite: Float[Tensor, "B K R"],
+        noise: Float[Tensor, "K H W"] | None = None,
+    ) -> Windowed:
+        """Render what `candidates` does, but only where the layer can be seen."""
+        window = window_of(self, layer)
+        every, noise = self.in_turns(sprite, noise)
+        canvases = self.sprites.canvases().repeat_interleave(self.turns, dim=0)[None, None]
+        canvas = Canvas(canvases, torch.ones_like(canvases[:, :, :1, :1]))
+        canvas = self.sequences[1](canvas, every.unsqueeze(1), self.active)
+        canvas = placed(self, canvas, layer, window)
+        if noise is not None:  # of the whole image, so that windows change nothing
+            noise = window.cut(noise.expand(len(layer), *noise.shape)).unsqueeze(1)
+        alphas, colours = self._mask(canvas, noise)[:, 0], canvas.colour[:, 0]
+        B = len(layer)
+        alphas, colours = (part.expand(B, *part.shape[1:]) for part in (alphas, colours))
+        return Windowed(alphas, colours, window)
 
     def turned(self, sprite: Float[Tensor, "*lead R"], turn: Int[Tensor, "..."]) -> Tensor:
         """Return sprite parameters, which broadcast, with turns 0..turns - 1 added (..., R)."""
@@ -119,11 +146,11 @@ class SeekingSprites(DTISprites):
             background = self.predictor(torch.cat([images, nothing], dim=1)).background
         learning = (steps - 1) * config.layers if torch.is_grad_enabled() else steps * config.layers
 
-        def look(layer: int, rest: Tensor) -> tuple[Candidates, Tensor]:
+        def look(layer: int, rest: Tensor) -> tuple[Windowed, Tensor]:
             with torch.set_grad_enabled(len(looks) >= learning):
                 looks.append(self.predictor(torch.cat([images, rest], dim=1)))
             found = looks[-1]
-            candidates = self.candidates(found.layer[:, 0], found.sprite[:, 0], noise)
+            candidates = self.seen_candidates(found.layer[:, 0], found.sprite[:, 0], noise)
             return candidates, found.features[:, 0]
 
         with torch.no_grad():

@@ -1,6 +1,7 @@
 """Our variants of transformations: fewer parameters, and sprites at the objects' own size."""
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -46,9 +47,13 @@ class Translation(Placement):
     size = 2
     translation = slice(0, 2)
 
-    def __call__(self, canvas: Canvas, parameters: Parameters, size: tuple[int, int]) -> Canvas:
-        """Place the canvases in images of `size` (H, W)."""
-        return super().__call__(canvas, F.pad(parameters, (1, 0)), size)
+    def frame(self, parameters: Parameters, canvas: tuple[int, int], size: tuple[int, int]) -> list:
+        """Return where the sprite's frame lies; see `Position`."""
+        return super().frame(F.pad(parameters, (1, 0)), canvas, size)
+
+    def seen_at(self, canvas: Canvas, parameters: Parameters, *where: Any) -> Canvas:
+        """Place the canvases in images; see `Position`."""
+        return super().seen_at(canvas, F.pad(parameters, (1, 0)), *where)
 
     def moved(self, parameters: Tensor, shift: tuple[float, float], factor: float) -> Tensor:
         """Return parameters (..., 2) for a sprite shifted by (x, y) image sizes."""

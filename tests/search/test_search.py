@@ -17,8 +17,9 @@ from dtis_core.model.composition import (
     rest_of_scene,
 )
 from dtis_core.search.depth_order import moved_to, rest_of_scene_at_ends
-from dtis_core.search.residual import ResidualSearch, Rules
+from dtis_core.search.residual import Inside, ResidualSearch, Rules
 from dtis_core.search.seeking import build_model
+from dtis_core.search.windows import Window, Windowed
 
 SIZE = (12, 12)
 CONFIG = ModelConfig(
@@ -101,8 +102,9 @@ def test_the_best_depth_is_the_true_one():
     for layer in (0, 1, 2):
         start = moved_to(order, 1 + layer, 1, 1)
         choice = ResidualSearch(images, start, colours[:, :1], 3, Rules(0.0, False), nothing)
-        choice.alphas, choice.colours = alphas, colours
-        choice.move(layer, choice.best_depth(layer))
+        choice.alphas, choice.colours, choice.filled = alphas, colours, {0, 1, 2}
+        inside = Inside.of(choice, Window.whole(20, SIZE), layer)
+        choice.move(layer, inside.best_depth(choice.occlusion))
         torch.testing.assert_close(compose(alphas, colours, choice.occlusion), images)
     wrong = compose(alphas, colours, moved_to(order, 1, 0, 1))
     assert (wrong - images).abs().amax(dim=(1, 2, 3)).gt(0).sum() > 5  # depth did matter
@@ -114,7 +116,8 @@ def test_selection_finds_the_depths_of_overlapping_objects():
     images = compose(alphas, colours, order)
 
     def look(layer, rest):
-        candidates = alphas[:, layer + 1 : layer + 2], colours[:, layer + 1 : layer + 2]
+        this = slice(layer + 1, layer + 2)
+        candidates = Windowed(alphas[:, this], colours[:, this], Window.whole(30, SIZE))
         return candidates, rest[:, 0, 0]  # any features
 
     start = put_background_below(ordered_occlusion(30, 3, images))

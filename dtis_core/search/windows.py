@@ -1,0 +1,146 @@
+"""Windows: candidates are rendered and compared where their layer can be seen, and nowhere else.
+
+Where a layer is placed by a `Position` or one of its kind, its frame is a box in the image. Outside
+of it no candidate shows anything, so the error there is that of the rest of the scene.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from dtis_core.model.canvas import Canvas, pixel_centres
+from dtis_core.model.composition import Rest
+from dtis_core.model.dti_sprites import DTISprites
+from dtis_core.model.selection import candidate_errors
+from dtis_core.model.transformations import Position
+
+MULTIPLE = 4  # sides are rounded up to one, so that few sizes of arrays occur
+
+
+@dataclass(frozen=True)
+class Window:
+    """Boxes of one size (h, w) in images of `image` (H, W); their first rows and columns (B,)."""
+
+    top: Int[Tensor, "B"]
+    left: Int[Tensor, "B"]
+    size: tuple[int, int]
+    image: tuple[int, int]
+
+    @classmethod
+    def whole(
+        cls, batch: int, image: tuple[int, int], device: torch.device | None = None
+    ) -> "Window":
+        """Return the boxes that are the whole images."""
+        zero = torch.zeros(batch, dtype=torch.long, device=device)
+        return cls(zero, zero, image, image)
+
+    @property
+    def share(self) -> float:
+        """The boxes' share of the images' area."""
+        return self.size[0] * self.size[1] / (self.image[0] * self.image[1])
+
+    @cached_property
+    def pixels(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Indices of the boxes' images, rows and columns, which broadcast to (B, h, w)."""
+        height, width = (torch.arange(side, device=self.top.device) for side in self.size)
+        image = torch.arange(len(self.top), device=self.top.device)[:, None, None]
+        rows = (self.top[:, None] + height)[:, :, None]
+        return image, rows, (self.left[:, None] + width)[:, None]
+
+    def centres(self, like: Tensor) -> tuple[Float[Tensor, "B h"], Float[Tensor, "B w"]]:
+        """Return the centres of rows and columns, in [-1, 1] of the image."""
+        _, rows, columns = self.pixels
+        y, x = (pixel_centres(side, like) for side in self.image)
+        return y[rows[:, :, 0]], x[columns[:, 0]]
+
+    def cut(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C h w"]:
+        """Cut the boxes out of images."""
+        if self.size == self.image:
+            return images
+        image, rows, columns = self.pixels
+        return images[image, :, rows, columns].movedim(3, 1).contiguous()
+
+    def paste(self, boxes: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C H W"]:
+        """Put boxes into images of zeros."""
+        if self.size == self.image:
+            return boxes
+        images = boxes.new_zeros(*boxes.shape[:2], *self.image)
+        image, rows, columns = self.pixels
+        images[image, :, rows, columns] = boxes.movedim(1, 3)
+        return images
+
+    def write(self, images: Float[Tensor, "B C H W"], boxes: Float[Tensor, "B C h w"]) -> None:
+        """Write boxes into images."""
+        image, rows, columns = self.pixels
+        images[image, :, rows, columns] = boxes.movedim(1, 3)
+
+
+def _placement(
+    model: DTISprites, layer: Float[Tensor, "B P"]
+) -> tuple[Position, Float[Tensor, "B 1 1 Q"]] | None:
+    """Return the module that places a layer, and its parameters, if nothing else moves a layer.
+
+    They are zero until the curriculum reaches the module.
+    """
+    sequence = model.sequences[0]
+    spatial = [i for i, module in enumerate(sequence.modules) if module.spatial]
+    if len(spatial) != 1 or not isinstance(sequence.modules[spatial[0]], Position):
+        return None
+    values = sequence.own(layer[:, None, None], spatial[0])
+    if model.active is not None and sequence.names[spatial[0]] not in model.active:
+        values = torch.zeros_like(values)
+    return sequence.modules[spatial[0]], values
+
+
+def window_of(model: DTISprites, layer: Float[Tensor, "B P"]) -> Window:
+    """Return the boxes in which a layer can be seen: whole images, if it is not just placed."""
+    image, placement = model.config.image_size, _placement(model, layer)
+    if placement is None:
+        return Window.whole(len(layer), image, layer.device)
+    module, values = placement
+    starts, sizes = [], []
+    frame = module.frame(values, model.config.sprite_size, image)  # for y, then x
+    for (centre, half), side in zip(frame, image, strict=True):
+        low, high = ((part.flatten() + 1) * side / 2 for part in (centre - half, centre + half))
+        size = int((high - low).amax().ceil()) + 1  # pixels
+        size = min(side, -(-size // MULTIPLE) * MULTIPLE)
+        starts.append(((low + high - size) / 2).round().long().clamp(0, side - size))
+        sizes.append(size)
+    return Window(starts[0], starts[1], (sizes[0], sizes[1]), image)
+
+
+def placed(
+    model: DTISprites, canvas: Canvas, layer: Float[Tensor, "B P"], window: Window
+) -> Canvas:
+    """Apply the layer's transformations to canvases (b, 1, N, D, h, w) as its window shows them."""
+    sequence, placement = model.sequences[0], _placement(model, layer)
+    if placement is None:
+        return sequence(canvas, layer[:, None, None], model.active)
+    y, x = (centres[:, None, None] for centres in window.centres(layer))  # (B, 1, 1, h or w)
+    for index, (name, module) in enumerate(zip(sequence.names, sequence.modules, strict=True)):
+        if module is placement[0]:
+            canvas = module.seen_at(canvas, placement[1], window.image, y, x)
+        elif model.active is None or name in model.active:
+            canvas = module(canvas, sequence.own(layer[:, None, None], index), window.image)
+    return canvas
+
+
+@dataclass(frozen=True)
+class Windowed:
+    """N candidates for a layer: what they show in a window of each image."""
+
+    alphas: Float[Tensor, "B N 1 h w"]
+    colours: Float[Tensor, "B N C h w"]
+    window: Window
+
+    def errors(self, inside: Float[Tensor, "B C h w"], rest: Rest) -> Float[Tensor, "B N"]:
+        """Return `candidate_errors` in the window; images and rest are cut to it."""
+        return candidate_errors(inside, rest, (self.alphas, self.colours))
+
+    def chosen(self, n: Int[Tensor, "B"]) -> tuple[Tensor, Tensor]:
+        """Return the alphas (B, 1, H, W) and colours (B, C, H, W) of candidate n, from 0."""
+        image = torch.arange(len(n), device=n.device)
+        return self.window.paste(self.alphas[image, n]), self.window.paste(self.colours[image, n])
