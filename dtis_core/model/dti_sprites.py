@@ -117,7 +117,7 @@ class DTISprites(nn.Module):
         canvas = self.sequences[1](canvas, sprite, self.active)
         return self.sequences[0](canvas, layer.unsqueeze(2), self.active)
 
-    def _mask(self, canvas: Canvas, noise: Tensor | None) -> Float[Tensor, "B L K 1 H W"]:
+    def masks_of(self, canvas: Canvas, noise: Tensor | None = None) -> Float[Tensor, "B L K 1 H W"]:
         """Return the clipped, in training noisy, transformed masks; or Concrete ones."""
         masks = canvas.mask
         noise = noise if noise is None else noise.unsqueeze(-3)
@@ -168,7 +168,7 @@ class DTISprites(nn.Module):
     ) -> Candidates:
         """Render canvases as one layer, each with its own sprite parameters and noise."""
         canvas = self.transform(canvases[None, None], layer[:, None], sprite[:, None])
-        alphas, colours = self._mask(canvas, noise)[:, 0], canvas.colour[:, 0]
+        alphas, colours = self.masks_of(canvas, noise)[:, 0], canvas.colour[:, 0]
         # What no transformation touches is still shared by all images.
         B = len(layer)
         return alphas.expand(B, *alphas.shape[1:]), colours.expand(B, *colours.shape[1:])
@@ -193,7 +193,7 @@ class DTISprites(nn.Module):
         if noise is not None:
             noise = torch.einsum("blk,khw->blhw", one_hot, noise).unsqueeze(2)
         there = (chosen > 0)[:, :, None, None, None]  # (B, L, 1, 1, 1)
-        return self._mask(canvas, noise)[:, :, 0] * there, canvas.colour[:, :, 0]
+        return self.masks_of(canvas, noise)[:, :, 0] * there, canvas.colour[:, :, 0]
 
     def background_colours(self, parameters: Float[Tensor, "B G S"]) -> Float[Tensor, "B G C H W"]:
         """Render all backgrounds; beyond their border they repeat it."""

@@ -27,7 +27,7 @@ def best_of_views(
 ) -> Decomposition:
     """Decompose images in the first `views` quarter turns; return each image's best scene.
 
-    `steps` is T of Algorithm 1, `polish` the number of gradient steps on what was found: the first
+    `steps` is T of Algorithm 1, `polish` the number of steps on what was found: the first
     round of them on what each view found, for comparison, and the others on the best.
     """
     first = min(polish, ROUND)

@@ -94,15 +94,15 @@ class SeekingSprites(DTISprites):
         noise: Float[Tensor, "K H W"] | None = None,
     ) -> Windowed:
         """Render what `candidates` does, but only where the layer can be seen."""
-        window = window_of(self, layer)
+        window = window_of(self, layer[:, None])
         every, noise = self.in_turns(sprite, noise)
         canvases = self.sprites.canvases().repeat_interleave(self.turns, dim=0)[None, None]
         canvas = Canvas(canvases, torch.ones_like(canvases[:, :, :1, :1]))
         canvas = self.sequences[1](canvas, every.unsqueeze(1), self.active)
-        canvas = placed(self, canvas, layer, window)
+        canvas = placed(self, canvas, layer[:, None], window)
         if noise is not None:  # of the whole image, so that windows change nothing
             noise = window.cut(noise.expand(len(layer), *noise.shape)).unsqueeze(1)
-        alphas, colours = self._mask(canvas, noise)[:, 0], canvas.colour[:, 0]
+        alphas, colours = self.masks_of(canvas, noise)[:, 0], canvas.colour[:, 0]
         B = len(layer)
         alphas, colours = (part.expand(B, *part.shape[1:]) for part in (alphas, colours))
         return Windowed(alphas, colours, window)

@@ -79,8 +79,8 @@ class Window:
 
 
 def _placement(
-    model: DTISprites, layer: Float[Tensor, "B P"]
-) -> tuple[Position, Float[Tensor, "B 1 1 Q"]] | None:
+    model: DTISprites, layer: Float[Tensor, "B V P"]
+) -> tuple[Position, Float[Tensor, "B 1 V Q"]] | None:
     """Return the module that places a layer, and its parameters, if nothing else moves a layer.
 
     They are zero until the curriculum reaches the module.
@@ -89,14 +89,17 @@ def _placement(
     spatial = [i for i, module in enumerate(sequence.modules) if module.spatial]
     if len(spatial) != 1 or not isinstance(sequence.modules[spatial[0]], Position):
         return None
-    values = sequence.own(layer[:, None, None], spatial[0])
+    values = sequence.own(layer.unsqueeze(1), spatial[0])
     if model.active is not None and sequence.names[spatial[0]] not in model.active:
         values = torch.zeros_like(values)
     return sequence.modules[spatial[0]], values
 
 
-def window_of(model: DTISprites, layer: Float[Tensor, "B P"]) -> Window:
-    """Return the boxes in which a layer can be seen: whole images, if it is not just placed."""
+def window_of(model: DTISprites, layer: Float[Tensor, "B V P"]) -> Window:
+    """Return the boxes in which a layer can be seen, whichever of V sets of parameters it has.
+
+    They are the whole images, if a layer is not just placed.
+    """
     image, placement = model.config.image_size, _placement(model, layer)
     if placement is None:
         return Window.whole(len(layer), image, layer.device)
@@ -104,8 +107,9 @@ def window_of(model: DTISprites, layer: Float[Tensor, "B P"]) -> Window:
     starts, sizes = [], []
     frame = module.frame(values, model.config.sprite_size, image)  # for y, then x
     for (centre, half), side in zip(frame, image, strict=True):
-        low, high = ((part.flatten() + 1) * side / 2 for part in (centre - half, centre + half))
-        size = int((high - low).amax().ceil()) + 1  # pixels
+        low = ((centre - half).amin(dim=(1, 2)) + 1) * side / 2  # (B,) in pixels
+        high = ((centre + half).amax(dim=(1, 2)) + 1) * side / 2
+        size = int((high - low).amax().ceil()) + 1
         size = min(side, -(-size // MULTIPLE) * MULTIPLE)
         starts.append(((low + high - size) / 2).round().long().clamp(0, side - size))
         sizes.append(size)
@@ -113,18 +117,22 @@ def window_of(model: DTISprites, layer: Float[Tensor, "B P"]) -> Window:
 
 
 def placed(
-    model: DTISprites, canvas: Canvas, layer: Float[Tensor, "B P"], window: Window
+    model: DTISprites, canvas: Canvas, layer: Float[Tensor, "B V P"], window: Window
 ) -> Canvas:
-    """Apply the layer's transformations to canvases (b, 1, N, D, h, w) as its window shows them."""
+    """Apply the layer's transformations to canvases (b, 1, N, D, h, w) as its window shows them.
+
+    There are as many sets of parameters as canvases, or one for all.
+    """
     sequence, placement = model.sequences[0], _placement(model, layer)
+    layer = layer.unsqueeze(1)  # (B, 1, V, P)
     if placement is None:
-        return sequence(canvas, layer[:, None, None], model.active)
+        return sequence(canvas, layer, model.active)
     y, x = (centres[:, None, None] for centres in window.centres(layer))  # (B, 1, 1, h or w)
     for index, (name, module) in enumerate(zip(sequence.names, sequence.modules, strict=True)):
         if module is placement[0]:
             canvas = module.seen_at(canvas, placement[1], window.image, y, x)
         elif model.active is None or name in model.active:
-            canvas = module(canvas, sequence.own(layer[:, None, None], index), window.image)
+            canvas = module(canvas, sequence.own(layer, index), window.image)
     return canvas
 
 

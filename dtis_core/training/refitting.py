@@ -1,4 +1,4 @@
-"""Refitting: sprites fitted to scenes that are as good as gradient steps make them.
+"""Refitting: sprites fitted to scenes that are as good as polishing makes them.
 
 While training, sprites learn from what the predictor guesses, and its errors of half a pixel and
 some degrees wear their corners off; worn sprites in turn make scenes hard to explain. Here Eq. (5)
@@ -17,7 +17,7 @@ from dtis_core.search.quarter_turns import best_of_views
 
 REFIT_IMAGES = 256
 ROUNDS = 4
-POLISH = 60  # steps on the scenes in the first round; in the others half as many
+POLISH = 6  # steps on the scenes in the first round; in the others half as many
 STEPS = 25  # steps on the sprites in each round
 MASK_RATE, APPEARANCE_RATE = 2e-2, 2e-3
 BATCH = 32

@@ -8,6 +8,7 @@ from dtis_core.errors import DtisError
 from dtis_core.runs.run_folder import RunFolder
 from dtis_core.scenes.run import Run
 from dtis_core.search import quarter_turns
+from dtis_core.search.polishing import ROUND
 from dtis_core.search.seeking import build_model
 
 IMAGES = torch.rand(3, 3, 20, 20, generator=torch.Generator().manual_seed(0))
@@ -36,14 +37,15 @@ def run():
 def done(run, monkeypatch):
     """What is done for scenes: predictions, and the candidates of each; polishing steps; views."""
     counted = {"predictions": 0, "candidates": set(), "polish": 0, "views": 0}
-    candidates = type(run.model).render_candidates
+    candidates = type(run.model).seen_candidates
 
     def predicted(*arguments):
         counted["predictions"] += 1
 
-    def rendered(self, canvases, *others):
-        counted["candidates"].add(len(canvases))
-        return candidates(self, canvases, *others)
+    def rendered(*arguments):
+        found = candidates(*arguments)
+        counted["candidates"].add(found.alphas.shape[1])
+        return found
 
     def polished(model, images, scene, steps):
         counted["polish"] += steps
@@ -54,7 +56,7 @@ def done(run, monkeypatch):
 
     run.model.predictor.register_forward_hook(predicted)
     run.model.register_forward_hook(looked)
-    monkeypatch.setattr(type(run.model), "render_candidates", rendered)
+    monkeypatch.setattr(type(run.model), "seen_candidates", rendered)
     monkeypatch.setattr(quarter_turns, "polished", polished)
     return counted
 
@@ -70,7 +72,9 @@ def test_the_best_is_what_the_configuration_says(run, done):
     run.decompose(IMAGES, inference="best")
     # Of four iterations the third looks for two layers at a time.
     expected = {"predictions": 2 * (1 + 3 * (4 + 1)), "candidates": {3 * 6}, "views": 2}
-    assert done == expected | {"polish": 3 * 5 - 5}
+    assert done == expected | {
+        "polish": 2 * ROUND + 1
+    }  # a round on each view, the rest on the best
     before = dict(done)
     run.decompose(IMAGES)
     assert {name: done[name] / before[name] for name in ("predictions", "polish", "views")} == {
@@ -94,7 +98,7 @@ def test_one_look_leaves_the_run_as_it_was(run):
 def test_what_is_said_explicitly_wins(run, done):
     run.decompose(IMAGES, steps=1, polish=7, views=4, inference="one-look")
     assert done["predictions"] == 4 * (1 + 3) and done["views"] == 4
-    assert done["polish"] == 4 * 7  # each view's first round, with nothing left after it
+    assert done["polish"] == 4 * ROUND + 3
     set_so = run.seeking(["search.views=2", "search.inference_turns=4", "search.inference_steps=2"])
     done |= {"predictions": 0, "candidates": set(), "polish": 0, "views": 0}
     set_so.decompose(IMAGES, inference="one-look")

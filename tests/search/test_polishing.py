@@ -66,7 +66,7 @@ def moved(model, scene, amount):
 def test_steps_lead_back_to_the_truth(model, truth):
     scene, images = truth
     start = moved(model, scene, 0.3)
-    end = improved(model, images, start, 120)
+    end = improved(model, images, start, 12)
     assert (end.errors(images) < 0.05 * start.errors(images)).all()
     assert torch.equal(end.selection.sprites, scene.selection.sprites)
     assert not end.reconstruction.requires_grad

@@ -77,7 +77,7 @@ def test_choices_are_those_of_whole_canvases(place, training, monkeypatch):
 def test_windows_of_our_presets_are_small(preset):
     config = load_preset(preset)
     model = build_model(config.model, config.search)
-    layer = torch.zeros(2, model.sequences[0].size)
+    layer = torch.zeros(2, 1, model.sequences[0].size)
     assert window_of(model, layer).share < {"tetrominoes/fast": 0.7}.get(preset, 0.3)
 
 
