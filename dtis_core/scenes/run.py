@@ -156,8 +156,8 @@ class Run:
         `inference` is `best`, which searches as the configuration says, or `one-look`, the paper's
         way; see `INFERENCES`. Other arguments win over it: `steps` is T of Algorithm 1, `polish`
         the number of Gauss-Newton steps on what was found, and `views` the number of quarter turns
-        in which a scene is sought. Raises DtisError for images of a wrong shape, type or range, for an
-        unknown inference, and for more than one view of a model that `search.views` is not for.
+        in which a scene is sought. Raises DtisError for images of a wrong shape, type or range, for
+        an unknown inference, and for more than one view of a model that `search.views` is not for.
         """
         batch = as_batch(images, self.config, next(self.model.parameters()).device)
         if not len(batch):

@@ -72,9 +72,8 @@ def test_the_best_is_what_the_configuration_says(run, done):
     run.decompose(IMAGES, inference="best")
     # Of four iterations the third looks for two layers at a time.
     expected = {"predictions": 2 * (1 + 3 * (4 + 1)), "candidates": {3 * 6}, "views": 2}
-    assert done == expected | {
-        "polish": 2 * ROUND + 1
-    }  # a round on each view, the rest on the best
+    # A round of polishing in each view, and the rest on the best.
+    assert done == expected | {"polish": 2 * ROUND + 1}
     before = dict(done)
     run.decompose(IMAGES)
     assert {name: done[name] / before[name] for name in ("predictions", "polish", "views")} == {
