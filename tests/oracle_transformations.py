@@ -37,6 +37,11 @@ def similar(p: Tensor, x: Tensor, y: Tensor, rx: float, ry: float):
     return cos * x + sin * y - p[2], cos * y - sin * x - p[3]
 
 
+def rotated(p: Tensor, x: Tensor, y: Tensor, rx: float, ry: float):
+    """1 parameter: the angle."""
+    return p[0].cos() * x + p[0].sin() * y, p[0].cos() * y - p[0].sin() * x
+
+
 def affine(p: Tensor, x: Tensor, y: Tensor, rx: float, ry: float):
     """6 parameters, added to the identity."""
     return (1 + p[0]) * x + p[1] * y + p[2], p[3] * x + (1 + p[4]) * y + p[5]
@@ -75,12 +80,14 @@ GRIDS = {
     "placement": (3, placed),
     "translation": (2, translated),
     "similarity": (4, similar),
+    "rotation": (1, rotated),
     "affine": (6, affine),
     "projective": (8, projected),
     "tps": (32, splined),
 }
 COLOURS = ("tint", "colour")
-MAPS = ("similarity", "affine", "projective", "tps")  # of points, free of the canvas size
+# Of points, free of the canvas size.
+MAPS = ("similarity", "rotation", "affine", "projective", "tps")
 PLACING = ("position", "placement", "translation")
 
 

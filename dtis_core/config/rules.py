@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from dtis_core.config.settings import Config
 
 MOST_VALUES = 2**33  # of one array: 32 GiB in single precision
-TURNS_BACK = {"tint", "colour", "position", "placement", "translation", "similarity"}
+TURNS_BACK = {"tint", "colour", "position", "placement", "translation", "similarity", "rotation"}
 """Transformations whose scenes can be turned by quarters."""
 
 
@@ -43,17 +43,24 @@ def _search_rules(config: "Config") -> Rules:
     if search.depths == "sought":
         yield residual, "search.looks", "residual where search.depths is sought"
         yield model.occlusion == "fixed", "model.occlusion", "fixed where search.depths is sought"
+    turns = {"similarity", "rotation"}.intersection(model.sprite_transformations)
     for name in ("turns", "inference_turns"):
-        turnable = getattr(search, name) in (None, 1)
-        turnable |= "similarity" in model.sprite_transformations
-        yield turnable, f"search.{name}", "1 without similarity in model.sprite_transformations"
+        rule = "1 without similarity or rotation in model.sprite_transformations"
+        yield bool(turns) or getattr(search, name) in (None, 1), f"search.{name}", rule
+    if search.fovea:
+        placed = {"placement", "translation"}.intersection(model.layer_transformations)
+        attends = residual and search.head == "attention" and bool(placed)
+        rule = "false without residual looks, attention and a layer's placement or translation"
+        yield attends, "search.fovea", rule
+    rule = "empty without search.fovea, similarity or rotation"
+    yield not search.harmonics or (search.fovea and bool(turns)), "search.harmonics", rule
     names = {*model.layer_transformations, *model.sprite_transformations}
-    turnable = "similarity" in model.sprite_transformations and names <= TURNS_BACK
+    turnable = bool(turns) and names <= TURNS_BACK
     turnable &= set(model.background_transformations) <= {"tint", "colour"}
     turnable &= len({*model.image_size}) == len({*model.sprite_size}) == 1
     rule = (
-        "1 unless images and sprites are square, and are placed, turned by similarity in "
-        "model.sprite_transformations, and coloured only"
+        "1 unless images and sprites are square, and are placed, turned by similarity or rotation "
+        "in model.sprite_transformations, and coloured only"
     )
     yield search.views == 1 or turnable, "search.views", rule
 

@@ -62,6 +62,8 @@ class SearchConfig:
     head: Literal["pooled", "attention"] = "pooled"
     reach: Count = 3  # cells around an attention map's peak that count
     looks: Literal["image", "residual"] = "image"
+    fovea: bool = False  # each look reads its place at full resolution, taught by dreams
+    harmonics: list[Count] = field(default_factory=list)  # at which the fovea reads angles
     turns: Count = 1  # rotations of each sprite that are candidates, on top of the predicted one
     depths: Literal["given", "sought"] = "given"  # whether the layers' order is chosen, too
     alternate_steps: bool = False  # train with T = 1, ..., model.selection_steps in turn
@@ -100,6 +102,8 @@ class TrainingConfig:
     cosine_from: float | None = None  # rates fall to 0 along a half cosine from there to the end
     decay_sprites: bool = True  # False: the sprites' rates stay
     curriculum: dict[str, float] = field(default_factory=dict)  # transformation: when it joins
+    dreams_from: NotNegative = 0  # when a fovea begins to learn
+    fovea_from: NotNegative = 0  # and when it is used
     reassign_below: NotNegative = 20  # percent / K of layers; sprites used less restart
     reassign_every: Count = 50  # steps
     reassign_until: float | None = None  # None: to the end

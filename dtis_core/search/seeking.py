@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from dtis_core.config import ModelConfig, SearchConfig
@@ -20,9 +20,9 @@ from dtis_core.model.dti_sprites import DTISprites
 from dtis_core.model.encoders import ENCODERS, Kind
 from dtis_core.model.predictor import Prediction
 from dtis_core.model.selection import Candidates, Selection
-from dtis_core.model.transformations import TRANSFORMATIONS
+from dtis_core.model.transformations import TRANSFORMATIONS, Similarity
 from dtis_core.search.residual import ResidualSearch, Rules
-from dtis_core.search.seeking_predictor import SeekingPredictor
+from dtis_core.search.seeking_predictor import SeekingPrediction, SeekingPredictor
 from dtis_core.search.small_encoder import Small, start_heads
 from dtis_core.search.transformations import OURS
 from dtis_core.search.windows import Windowed, placed, window_of
@@ -57,12 +57,35 @@ class SeekingSprites(DTISprites):
         self.search = search
 
     @property
+    def angle(self) -> int | None:
+        """Which of a sprite's parameters turns it; None where, or for as long as, none does."""
+        sequence = self.sequences[1]
+        for name, module in zip(sequence.names, sequence.modules, strict=True):
+            if isinstance(module, Similarity) and (self.active is None or name in self.active):
+                return sequence.slices[name].start + module.angle
+        return None
+
+    def open_angles(self, prediction: Prediction) -> Float[Tensor, "#B #L #K T"]:
+        """Return the angles, on top of the predicted one, in which a sprite is a candidate.
+
+        They are read, or else even turns; until the curriculum turns sprites there is only one.
+        """
+        read = isinstance(prediction, SeekingPrediction) and self.search.harmonics
+        if read and self.angle is not None:
+            return prediction.angles
+        return self.even_turns(prediction.layer).view(1, 1, 1, -1)
+
+    @property
     def turns(self) -> int:
-        """How many turns of each sprite are candidates: one until the curriculum turns sprites."""
+        """How many even turns of each sprite are candidates: one until the curriculum has turns."""
         search = self.search
         turns = search.turns if self.training else search.inference_turns or search.turns
-        turning = self.active is None or "similarity" in self.active
-        return turns if turning else 1
+        return 1 if self.angle is None else turns
+
+    def even_turns(self, like: Tensor) -> Float[Tensor, "T"]:
+        """Return the angles of these turns."""
+        turn = torch.arange(self.turns, dtype=like.dtype, device=like.device)
+        return 2 * math.pi / self.turns * turn
 
     def candidates(
         self,
@@ -70,50 +93,53 @@ class SeekingSprites(DTISprites):
         sprite: Float[Tensor, "B K R"],
         noise: Float[Tensor, "K H W"] | None = None,
     ) -> Candidates:
-        """Render all sprites, each in all turns, as one layer: N = K * turns candidates."""
-        if self.turns == 1:
+        """Render all sprites, each in all T even turns, as one layer: N = K * T candidates."""
+        turns = self.even_turns(layer)
+        T = len(turns)
+        if T == 1:
             return super().candidates(layer, sprite, noise)
-        canvases = self.sprites.canvases().repeat_interleave(self.turns, dim=0)
-        return self.render_candidates(canvases, layer, *self.in_turns(sprite, noise))
+        return self.render_candidates(
+            self.sprites.canvases().repeat_interleave(T, dim=0),
+            layer,
+            self.turned(sprite.unsqueeze(2), turns).flatten(1, 2),  # (B, K T, R)
+            noise if noise is None else noise.repeat_interleave(T, dim=0),
+        )
 
-    def in_turns(
-        self, sprite: Float[Tensor, "B K R"], noise: Float[Tensor, "K H W"] | None
-    ) -> tuple[Float[Tensor, "B N R"], Float[Tensor, "N H W"] | None]:
-        """Return parameters and noise of N = K * turns candidates."""
-        turns = self.turns
-        if turns == 1:
-            return sprite, noise
-        turn = torch.arange(turns, device=sprite.device)
-        every = self.turned(sprite.unsqueeze(2), turn).flatten(1, 2)  # (B, K turns, R)
-        return every, noise if noise is None else noise.repeat_interleave(turns, dim=0)
+    def turned(
+        self, sprite: Float[Tensor, "*lead R"], angles: Float[Tensor, "*each"]
+    ) -> Float[Tensor, "*both R"]:
+        """Return sprite parameters with angles added, which broadcast with all axes but R."""
+        unit = sprite.new_zeros(sprite.shape[-1])
+        if self.angle is not None:
+            unit[self.angle] = 1
+        return sprite + angles.unsqueeze(-1) * unit
 
     def seen_candidates(
         self,
-        layer: Float[Tensor, "B P"],
-        sprite: Float[Tensor, "B K R"],
+        prediction: Prediction,
+        index: int = 0,
         noise: Float[Tensor, "K H W"] | None = None,
     ) -> Windowed:
-        """Render what `candidates` does, but only where the layer can be seen."""
+        """Render all sprites, at each of their T angles, as a predicted layer: N = K * T.
+
+        What `candidates` renders, but only where the layer can be seen.
+        """
+        layer, angles = prediction.layer[:, index], self.open_angles(prediction)
+        T = angles.shape[-1]
+        angles = angles[:, index if angles.shape[1] > 1 else 0]  # (B or 1, K or 1, T)
+        sprite = self.turned(prediction.sprite[:, index].unsqueeze(2), angles)  # (B, K, T, R)
         window = window_of(self, layer[:, None])
-        every, noise = self.in_turns(sprite, noise)
-        canvases = self.sprites.canvases().repeat_interleave(self.turns, dim=0)[None, None]
+        canvases = self.sprites.canvases().repeat_interleave(T, dim=0)[None, None]
         canvas = Canvas(canvases, torch.ones_like(canvases[:, :, :1, :1]))
-        canvas = self.sequences[1](canvas, every.unsqueeze(1), self.active)
+        canvas = self.sequences[1](canvas, sprite.flatten(1, 2).unsqueeze(1), self.active)
         canvas = placed(self, canvas, layer[:, None], window)
         if noise is not None:  # of the whole image, so that windows change nothing
-            noise = window.cut(noise.expand(len(layer), *noise.shape)).unsqueeze(1)
+            noise = noise.repeat_interleave(T, dim=0).expand(len(layer), -1, -1, -1)
+            noise = window.cut(noise).unsqueeze(1)  # (B, 1, N, h, w)
         alphas, colours = self.masks_of(canvas, noise)[:, 0], canvas.colour[:, 0]
         B = len(layer)
         alphas, colours = (part.expand(B, *part.shape[1:]) for part in (alphas, colours))
         return Windowed(alphas, colours, window)
-
-    def turned(self, sprite: Float[Tensor, "*lead R"], turn: Int[Tensor, "..."]) -> Tensor:
-        """Return sprite parameters, which broadcast, with turns 0..turns - 1 added (..., R)."""
-        sequence = self.sequences[1]
-        module = sequence.modules[sequence.names.index("similarity")]
-        unit = sprite.new_zeros(sequence.size)
-        unit[sequence.slices["similarity"].start + module.angle] = 2 * math.pi / self.turns
-        return sprite + turn[..., None] * unit
 
     def predict_and_select(
         self, images: Float[Tensor, "B C H W"], noise: Tensor | None, steps: int
@@ -123,13 +149,13 @@ class SeekingSprites(DTISprites):
             prediction, occlusion, selection = self._look_and_select(images, noise, steps)
         else:
             prediction, occlusion, selection = super().predict_and_select(images, noise, steps)
-        turns = self.turns
-        if turns == 1:
-            return prediction, occlusion, selection
-        chosen = selection.sprites  # (B, L), of N = K * turns candidates, 0 the empty one
-        turn = (chosen - 1).clamp(min=0) % turns
-        sprite = self.turned(prediction.sprite, turn.unsqueeze(2))
-        selection = replace(selection, sprites=(chosen + turns - 1) // turns)
+        angles = self.open_angles(prediction)  # (B or 1, L or 1, K or 1, T)
+        T, chosen = angles.shape[-1], selection.sprites  # (B, L), of N = K * T candidates
+        turn = ((chosen - 1).clamp(min=0) % T)[:, :, None, None]
+        angles = angles.expand(*prediction.sprite.shape[:3], T)
+        angles = angles.gather(3, turn.expand(-1, -1, angles.shape[2], -1)).squeeze(3)  # (B, L, K)
+        sprite = self.turned(prediction.sprite, angles)
+        selection = replace(selection, sprites=(chosen + T - 1) // T)
         return replace(prediction, sprite=sprite), occlusion, selection
 
     def _look_and_select(
@@ -150,8 +176,7 @@ class SeekingSprites(DTISprites):
             with torch.set_grad_enabled(len(looks) >= learning):
                 looks.append(self.predictor(torch.cat([images, rest], dim=1)))
             found = looks[-1]
-            candidates = self.seen_candidates(found.layer[:, 0], found.sprite[:, 0], noise)
-            return candidates, found.features[:, 0]
+            return self.seen_candidates(found, noise=noise), found.features[:, 0]
 
         with torch.no_grad():
             backgrounds = self.background_colours(background)
@@ -182,6 +207,8 @@ class SeekingSprites(DTISprites):
             return every[image, search.look]
 
         prediction = Prediction(taken("layer"), taken("sprite"), background, taken("features"))
+        if isinstance(looks[-1], SeekingPrediction):
+            prediction = SeekingPrediction(*vars(prediction).values(), taken("angles"))
         if sought:
             return prediction, search.object_occlusion, selection
         return prediction, self.occlusion(prediction.features), selection

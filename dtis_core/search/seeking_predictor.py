@@ -1,6 +1,6 @@
 """Our predictor: heads that attend to places, and looks at the image beside the rest."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -10,6 +10,9 @@ from dtis_core.config import ModelConfig, SearchConfig
 from dtis_core.model.canvas import pixel_centres
 from dtis_core.model.predictor import LayerwiseMLP, Look, Pooling, Prediction, Predictor
 from dtis_core.model.transformations import Sequence
+from dtis_core.search.fovea import OFFSET, REACH, Fovea, angles_of
+
+FARTHEST = 0.99  # place, in half image sides
 
 
 class Attention(Look):
@@ -61,9 +64,16 @@ def start_at(
     """Add a position in [-1, 1] to the translation, which passes through tanh later."""
     if where is None:
         return parameters
-    shift = torch.atanh(position.clamp(-0.99, 0.99))
+    shift = torch.atanh(position.clamp(-FARTHEST, FARTHEST))
     padding = (where.start, parameters.shape[-1] - where.stop)
     return parameters + nn.functional.pad(shift, padding)
+
+
+@dataclass(frozen=True)
+class SeekingPrediction(Prediction):
+    """A prediction with the angles that are open for each sprite, T of them, as candidates."""
+
+    angles: Float[Tensor, "B L K T"]
 
 
 class SeekingPredictor(Predictor):
@@ -85,6 +95,15 @@ class SeekingPredictor(Predictor):
         C, L = config.channels, config.layers
         one = search.looks == "residual"
         self.build(config, sequences, image_size, 2 * C if one else C, 1 if one else L)
+        self.at = translation_slice(sequences[0])
+        self.fovea_in_use = search.fovea  # the trainer begins without
+        if search.fovea:
+            height, width = (
+                REACH * part / whole
+                for part, whole in zip(config.sprite_size, config.image_size, strict=True)
+            )
+            sizes = sequences[0].size, sequences[1].size, len(search.harmonics)
+            self.fovea = Fovea(C, config.sprites, sizes, (width, height))
 
     def build_look(self, config: ModelConfig) -> Look:
         """Return what turns the encoder's maps into each layer's features."""
@@ -107,12 +126,36 @@ class SeekingPredictor(Predictor):
         maps = self.encode(images)
         features, position = self.look(maps)
         prediction = self.parameters_of(features, maps.mean(dim=(2, 3))[:, None])
-        at = translation_slice(self.sequences[0])
-        if at is not None:
-            layer = start_at(prediction.layer, at, position[:, :, 0])
-            return replace(prediction, layer=layer)
-        at = translation_slice(self.sequences[1])
-        return replace(prediction, sprite=start_at(prediction.sprite, at, position))
+        if self.at is None:
+            at = translation_slice(self.sequences[1])
+            return replace(prediction, sprite=start_at(prediction.sprite, at, position))
+        layer = start_at(prediction.layer, self.at, position[:, :, 0])
+        prediction = replace(prediction, layer=layer)
+        return self.seen_closely(images, prediction) if self.fovea_in_use else prediction
+
+    def seen_closely(
+        self, images: Float[Tensor, "B D H W"], prediction: Prediction
+    ) -> SeekingPrediction:
+        """Return what the fovea reads where the prediction has a layer, in place of its own.
+
+        The place is the predicted one, with its gradient, and the offset read: so the attention
+        goes on learning from Eq. (5) where to look.
+        """
+        image, rest = images.chunk(2, dim=1)
+        place = torch.tanh(prediction.layer[:, 0, self.at])  # (B, 2)
+        reading = self.fovea(image, rest, place.detach())
+        place = place + OFFSET * reading.layer[:, self.at]
+        place = torch.atanh(place.clamp(-FARTHEST, FARTHEST))
+        before, after = reading.layer[:, : self.at.start], reading.layer[:, self.at.stop :]
+        layer = torch.cat([before, place, after], dim=1)[:, None]  # (B, 1, P)
+        angles = angles_of(reading.vectors, self.search.harmonics).detach()[:, None]
+        return SeekingPrediction(
+            layer,
+            reading.sprite[:, None],
+            prediction.background,
+            prediction.features,
+            angles,
+        )
 
     def occlusion_logits(self, features: Float[Tensor, "B L F"]) -> Float[Tensor, "B pairs"]:
         """Return L(L - 1)/2 logits: from the pooled features, or from each pair's attended ones."""

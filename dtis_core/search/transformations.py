@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dtis_core.errors import DtisError
 from dtis_core.model.canvas import Canvas
-from dtis_core.model.transformations import Colour, Parameters, Position
+from dtis_core.model.transformations import Colour, Parameters, Position, Similarity
 
 
 class Tint(Colour):
@@ -62,4 +62,14 @@ class Translation(Placement):
         return super().moved(F.pad(parameters, (1, 0)), shift, 1.0)[..., 1:]
 
 
-OURS = {"tint": Tint, "placement": Placement, "translation": Translation}
+class Rotation(Similarity):
+    """`Similarity` without scale and shift, 1 parameter: a layer's placement has both."""
+
+    size = 1
+
+    def matrix(self, parameters: Tensor) -> Tensor:
+        """Return the sampling matrix (N, 3, 3) on homogeneous (x, y, 1) for angles (N, 1)."""
+        return super().matrix(F.pad(parameters, (0, 3)))
+
+
+OURS = {"tint": Tint, "placement": Placement, "translation": Translation, "rotation": Rotation}

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dtis_core.model.dti_sprites import DTISprites
-from dtis_core.search.seeking_predictor import Attention
+from dtis_core.search.seeking_predictor import Attention, SeekingPredictor
 
 
 def per_sprite_views(model: DTISprites) -> Iterator[tuple[nn.Parameter, int, tuple[int, int]]]:
@@ -25,6 +25,9 @@ def per_sprite_views(model: DTISprites) -> Iterator[tuple[nn.Parameter, int, tup
     if model.sequences[1].size:
         yield head.weights[-1], 2, (K, -1)
         yield head.biases[-1], 2, (K, -1)
+    if isinstance(model.predictor, SeekingPredictor) and model.predictor.search.fovea:
+        for parameter in model.predictor.fovea.sprite.parameters():  # its weight and its bias
+            yield parameter, 0, (K, -1)
     if isinstance(look, Attention) and look.per_sprite:
         for parameter in look.scores.parameters():  # its weight and its bias
             yield parameter, 0, (-1, K)
@@ -87,6 +90,8 @@ def keep_only(model: DTISprites, optimizer: torch.optim.Optimizer, kept: list[in
             optimizer.state[new] = optimizer.state.pop(old)
     model.config = replace(model.config, sprites=len(kept))
     model.predictor.sprites = len(kept)
+    if isinstance(model.predictor, SeekingPredictor) and model.predictor.search.fovea:
+        model.predictor.fovea.sprites = len(kept)
 
 
 @torch.no_grad()

@@ -19,8 +19,9 @@ from dtis_core.errors import DtisError
 from dtis_core.files import check_tensors, load_weights
 from dtis_core.model.dti_sprites import Decomposition, DTISprites
 from dtis_core.pictures import to_tensor
-from dtis_core.search.seeking import build_model
+from dtis_core.search.seeking import SeekingSprites, build_model
 from dtis_core.training.coarse_to_fine import fitted, halved, refined
+from dtis_core.training.dreams import Dreams
 from dtis_core.training.feasible import check_batch, check_steps
 from dtis_core.training.optimizer import NETWORKS, build_optimizer
 from dtis_core.training.refitting import REFIT_IMAGES, refit
@@ -163,6 +164,18 @@ class Trainer:
                  *model.background_transformations)  # fmt: skip
         return frozenset(n for n in names if self.step >= self.in_steps(joins.get(n, 0)))
 
+    @property
+    def dreams(self) -> bool:
+        """Whether a fovea learns at the present step."""
+        begun = self.step >= self.in_steps(self.config.training.dreams_from)
+        return self.config.search.fovea and begun
+
+    @property
+    def fovea_in_use(self) -> bool:
+        """Whether a fovea is used at the present step."""
+        begun = self.step >= self.in_steps(self.config.training.fovea_from)
+        return self.config.search.fovea and begun
+
     def mask_temperature(self) -> float:
         """Return Concrete masks' temperature at the present step, by equal factors over the run."""
         first, last = self.config.model.mask_temperature
@@ -200,6 +213,8 @@ class Trainer:
         model = self.model.train()
         model.active, model.temperature = self.active_transformations(), self.mask_temperature()
         model.may_be_empty = self.step >= self.in_steps(self.config.training.empty_from)
+        if isinstance(model, SeekingSprites) and model.search.fovea:
+            model.predictor.fovea_in_use = self.fovea_in_use
         self.noise.manual_seed(self.seed * 1_000_003 + self.step)
         noise = model.draw_noise(self.noise)
         for group in self.optimizer.param_groups:
@@ -211,6 +226,8 @@ class Trainer:
                 f"the loss is {value} at step {self.step}; the last checkpoint is kept. "
                 "Try lower rates, such as --set training.network_rate=3e-4"
             )
+        if isinstance(model, SeekingSprites) and self.dreams:
+            loss = loss + Dreams(model, self.noise).lesson(scene)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if self.frozen and self.config.training.freeze == "sprites":

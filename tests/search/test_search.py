@@ -1,6 +1,7 @@
 """What selection seeks beside the sprite, depth and turn; and sprites given up on the way."""
 
 import itertools
+import math
 from dataclasses import replace
 from functools import partial
 
@@ -171,7 +172,7 @@ def test_exhaustive_search_tries_all_turns_of_all_layers():
         pairs, losses = partial(itertools.product, repeat=2), []
         for k, turn in itertools.product(pairs((1, 2)), pairs(range(4))):
             chosen, turn = (torch.tensor(values).expand(5, 2) for values in (k, turn))
-            sprite = model.turned(prediction.sprite, turn.unsqueeze(2))
+            sprite = model.turned(prediction.sprite, turn.unsqueeze(2) * math.pi / 2)
             layers = model.chosen_layers(chosen, prediction.layer, sprite)
             composite = compose(
                 torch.cat([alphas, layers[0]], dim=1),

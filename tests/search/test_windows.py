@@ -7,6 +7,7 @@ import torch
 from random_models import draw_config
 
 from dtis_core.config import SearchConfig, load_preset
+from dtis_core.model.predictor import Prediction
 from dtis_core.search import seeking
 from dtis_core.search.seeking import build_model
 from dtis_core.search.windows import Window, window_of
@@ -39,6 +40,12 @@ def parameters(model, batch=6):
     return layer, sprite
 
 
+def predicted(layer, sprite):
+    """A prediction of one layer, and of nothing else."""
+    nothing = torch.zeros(len(layer), 1, 0, dtype=torch.float64)
+    return Prediction(layer[:, None], sprite[:, None], nothing, nothing)
+
+
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("place", PLACES)
 def test_a_window_holds_all_that_is_seen(place, training):
@@ -46,7 +53,7 @@ def test_a_window_holds_all_that_is_seen(place, training):
     layer, sprite = parameters(model)
     noise = model.draw_noise(torch.Generator().manual_seed(0)) if training else None
     alphas, colours = model.candidates(layer, sprite, noise)
-    found = model.seen_candidates(layer, sprite, noise)
+    found = model.seen_candidates(predicted(layer, sprite), noise=noise)
     for n in range(alphas.shape[1]):
         alpha, colour = found.chosen(torch.full((len(layer),), n))
         torch.testing.assert_close(alpha, alphas[:, n])

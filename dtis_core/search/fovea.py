@@ -1,0 +1,93 @@
+"""The fovea: the attended place, seen at full resolution.
+
+Attended features tell what is where to half a pixel, and an angle hardly at all. Here a crop around
+the place is read anew: of what image and rest differ in, which is the object that is missing. It
+tells every parameter, an angle as vectors at several harmonics: modulo a sprite's own symmetry a
+number for it would have to jump somewhere, and no network learns that.
+"""
+
+import math
+from collections.abc import Sequence as Numbers
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from dtis_core.model.canvas import pixel_centres
+
+SIDE = 24  # samples of a crop
+REACH = 1.3  # of a crop, in sprite sizes
+FEATURES = 128
+OFFSET = 0.2  # half image sides that an output of 1 moves the centre
+DIFFERENCE_GAIN, IMAGE_GAIN = 4.0, 2.0  # bring both near unit variance
+
+
+class Reading(NamedTuple):
+    """What a look reads for N images.
+
+    layer (N, P): the layer's parameters, but for the translation an offset from the crop's centre,
+    in half image sides; sprite (N, K, R); vectors (N, K, h, 2): each sprite's angle at h harmonics.
+    """
+
+    layer: Float[Tensor, "N P"]
+    sprite: Float[Tensor, "N K R"]
+    vectors: Float[Tensor, "N K h 2"]
+
+
+class Fovea(nn.Module):
+    """Reads crops of `reach` (x, y) half image sides; for P, R parameters and h harmonics."""
+
+    def __init__(
+        self, channels: int, sprites: int, sizes: tuple[int, int, int], reach: tuple[float, float]
+    ):
+        super().__init__()
+        self.reach, self.sprites = reach, sprites
+        layer, self.sprite_size, harmonics = sizes
+        self.convolutions = nn.Sequential(
+            nn.Conv2d(2 * channels, 32, 3, 1, 1), nn.ReLU(),
+            nn.Conv2d(32, 48, 3, 2, 1), nn.ReLU(),
+            nn.Conv2d(48, 64, 3, 2, 1), nn.ReLU(), nn.Flatten(),
+            nn.Linear(64 * (SIDE // 4) ** 2, FEATURES), nn.ReLU(),
+        )  # fmt: skip
+        self.layer = nn.Linear(FEATURES, layer)
+        self.sprite = nn.Linear(FEATURES, sprites * (self.sprite_size + 2 * harmonics))
+
+    def forward(
+        self,
+        images: Float[Tensor, "N C H W"],
+        rest: Float[Tensor, "N C H W"],
+        centre: Float[Tensor, "N 2"],
+    ) -> Reading:
+        """Read images beside the rest of the scene around centres (x, y) in [-1, 1]."""
+        line = pixel_centres(SIDE, images)
+        grid = torch.stack(torch.meshgrid(line, line, indexing="xy"), dim=-1)  # (s, s, 2)
+        points = centre[:, None, None] + grid * grid.new_tensor(self.reach)
+        both = [DIFFERENCE_GAIN * (images - rest), IMAGE_GAIN * (images - 0.5)]
+        crops = nn.functional.grid_sample(
+            torch.cat(both, dim=1), points, padding_mode="border", align_corners=False
+        )
+        features = self.convolutions(crops)
+        sprite = self.sprite(features).unflatten(1, (self.sprites, -1))  # (N, K, R + 2 h)
+        vectors = sprite[..., self.sprite_size :].unflatten(-1, (-1, 2))
+        return Reading(self.layer(features), sprite[..., : self.sprite_size], vectors)
+
+
+def vectors_of(
+    angle: Float[Tensor, "*lead"], harmonics: Numbers[int]
+) -> Float[Tensor, "*lead h 2"]:
+    """Return the unit vectors (cos m a, sin m a) of angles a at each harmonic m."""
+    turned = angle.unsqueeze(-1) * angle.new_tensor(harmonics)
+    return torch.stack([torch.cos(turned), torch.sin(turned)], dim=-1)
+
+
+def angles_of(
+    vectors: Float[Tensor, "*lead h 2"], harmonics: Numbers[int]
+) -> Float[Tensor, "*lead T"]:
+    """Return the angles that vectors at each harmonic m leave open, m of them: T in all."""
+    directions = torch.atan2(vectors[..., 1], vectors[..., 0])  # (..., h)
+    each = [directions[..., :0]]
+    for index, m in enumerate(harmonics):
+        turns = 2 * math.pi * torch.arange(m, dtype=vectors.dtype, device=vectors.device)
+        each.append((directions[..., index, None] + turns) / m)
+    return torch.cat(each, dim=-1)

@@ -1,0 +1,172 @@
+"""Dreams: scenes composed of the model's own sprites, whose truth is known without a label.
+
+Parameters are those found in the present images, shuffled among them, with other places and angles.
+On dreams the fovea learns to read what Eq. (5) alone does not teach it: an angle's error has a
+gradient that leads back from a few degrees off, and not from any further. And attention learns
+where something is missing: a look that finds nothing leaves its layer empty, and without gradient.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from dtis_core.model.canvas import pixel_centres
+from dtis_core.model.composition import compose, ordered_occlusion, visibilities
+from dtis_core.model.dti_sprites import Decomposition
+from dtis_core.search.fovea import OFFSET, vectors_of
+from dtis_core.search.seeking import SeekingSprites
+
+SCENES = 3  # dreams for each image
+SHIFT = 0.3  # of places, in half image sides
+FARTHEST = 0.8  # place, likewise
+CHANGE = 0.1  # of all other parameters but colours
+UNSURE = (0.01, 0.1)  # where to look, in half image sides: least and most
+MISTAKEN = 0.04  # what is known of the other layers
+VISIBLE = 0.25  # share of a layer that must be seen to be missed
+NEAR = 1.1  # cells from a missing layer that attention may peak at
+WEIGHTS = {"place": 1.6, "angle": 1.0, "layer": 0.5, "sprite": 0.5, "look": 0.3}
+WEIGHT = 0.01  # of all of them, beside Eq. (5)
+
+
+@dataclass(frozen=True)
+class Dream:
+    """N scenes, in each of which one layer is asked for: its parameters; its sprite, from 0.
+
+    Of all layers, `missing` tells which ones can be seen and are not known, `places` where they are.
+    """
+
+    images: Float[Tensor, "N C H W"]
+    rest: Float[Tensor, "N C H W"]
+    layer: Float[Tensor, "N P"]
+    sprite: Float[Tensor, "N R"]
+    k: Int[Tensor, "N"]
+    missing: Bool[Tensor, "N L"]
+    places: Float[Tensor, "N L 2"]
+
+
+class Dreams:
+    """Composes dreams for a model, from what it found in a batch; `dice` decides on all."""
+
+    def __init__(self, model: SeekingSprites, dice: torch.Generator):
+        self.model, self.dice = model, dice
+        self.place = model.predictor.at
+
+    def normal(self, *shape: int) -> Tensor:
+        """Draw normal numbers."""
+        return torch.randn(*shape, generator=self.dice, device=self.dice.device)
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Draw numbers from 0 to 1."""
+        return torch.rand(*shape, generator=self.dice, device=self.dice.device)
+
+    @torch.no_grad()
+    def of(self, scene: Decomposition) -> Dream:
+        """Compose dreams; those are left out whose layer would be empty."""
+        model, found = self.model, scene.prediction
+        B, L = scene.selection.sprites.shape
+        N = SCENES * B
+        image = (self.uniform(N, L) * B).long()
+        column = (self.uniform(N, L) * L).long()
+        chosen = scene.selection.sprites[image, column]  # (N, L)
+        layer, sprite = self.moved(found.layer[image, column], found.sprite[image, column])
+        alphas, colours = model.chosen_layers(chosen, layer, sprite)
+        images = self.composed(scene, alphas, colours)
+        order = ordered_occlusion(N, L, alphas)
+        seen = visibilities(alphas.clamp(0, 1), order).sum(dim=(2, 3, 4))  # (N, L)
+        seen = seen > VISIBLE * alphas.clamp(0, 1).sum(dim=(2, 3, 4))
+        # One layer that is there is asked for, of the others some are known.
+        asked = (self.uniform(N, L) + (chosen > 0)).argmax(dim=1)
+        known = self.uniform(N, L) < self.uniform(N, 1)
+        every = torch.arange(N, device=chosen.device)
+        known[every, asked] = False
+        near = layer + MISTAKEN * self.normal(*layer.shape)
+        turned = sprite + 2 * MISTAKEN * self.normal(*sprite.shape)
+        alphas, colours = model.chosen_layers(chosen * known, near, turned)
+        rest = self.composed(scene, alphas, colours)
+        there = chosen[every, asked] > 0
+        k = chosen[every, asked] - 1
+        parts = images, rest, layer[every, asked], sprite[every, asked, k], k
+        parts += (chosen > 0) & seen & ~known, torch.tanh(layer[..., self.place])
+        return Dream(*(part[there] for part in parts))
+
+    def moved(
+        self, layer: Float[Tensor, "N L P"], sprite: Float[Tensor, "N L K R"]
+    ) -> tuple[Tensor, Tensor]:
+        """Return parameters for other places, at any angle, and otherwise much like those found."""
+        at = self.place
+        place = torch.tanh(layer[..., at]) + SHIFT * self.normal(*layer.shape[:2], 2)
+        spatial = self.spatial
+        layer = layer + CHANGE * spatial * self.normal(*layer.shape)
+        layer[..., at] = torch.atanh(place.clamp(-FARTHEST, FARTHEST))
+        sprite = sprite.clone()
+        if self.model.angle is not None:
+            sprite[..., self.model.angle] = 2 * torch.pi * self.uniform(*sprite.shape[:3])
+        return layer, sprite
+
+    @property
+    def spatial(self) -> Float[Tensor, "P"]:
+        """Tell which of a layer's parameters are not a colour's: 1 there, else 0."""
+        sequence = self.model.sequences[0]
+        sizes = [
+            float(module.spatial) * torch.ones(module.size, device=self.dice.device)
+            for module in sequence.modules
+        ]
+        return torch.cat(sizes)
+
+    def composed(
+        self,
+        scene: Decomposition,
+        alphas: Float[Tensor, "N L 1 H W"],
+        colours: Float[Tensor, "N L C H W"],
+    ) -> Float[Tensor, "N C H W"]:
+        """Compose layers, in their order, over the backgrounds that were found."""
+        N, L = alphas.shape[:2]
+        alphas = alphas.clamp(0, 1)
+        if self.model.config.backgrounds:
+            behind = scene.colours[:, :1].detach().repeat(SCENES, 1, 1, 1, 1)  # (N, 1, C, H, W)
+            alphas = torch.cat([torch.ones_like(alphas[:, :1]), alphas], dim=1)
+            colours = torch.cat([behind, colours], dim=1)
+        return compose(alphas, colours, self.model.below(ordered_occlusion(N, L, alphas)))
+
+    def lesson(self, scene: Decomposition) -> Tensor:
+        """Return how far off the fovea reads dreams, to be added to the loss of Eq. (5)."""
+        model, at, dream = self.model, self.place, self.of(scene)
+        if not len(dream.k):
+            return dream.layer.new_zeros(())
+        place = torch.tanh(dream.layer[:, at])
+        least, most = UNSURE
+        spread = least + (most - least) * self.uniform(len(place), 1).square()
+        centre = place + spread * self.normal(*place.shape)
+        reading = model.predictor.fovea(dream.images, dream.rest, centre)
+        own = torch.arange(len(place), device=place.device), dream.k
+        layer, sprite, vectors = reading.layer, reading.sprite[own], reading.vectors[own]
+        target = dream.layer.clone()
+        target[:, at] = (place - centre) / OFFSET
+        off = (layer - target).square()
+        parts = {"place": off[:, at].sum(dim=1)}
+        off[:, at] = 0
+        parts["layer"] = off.sum(dim=1)
+        if model.angle is not None:
+            angle = dream.sprite[:, model.angle]
+            aim = vectors_of(angle, model.search.harmonics)
+            parts["angle"] = (vectors - aim).square().sum(dim=2).mean(dim=1)
+            sprite, dream.sprite[:, model.angle] = sprite.clone(), 0
+        parts["sprite"] = (sprite - dream.sprite).square().sum(dim=1)
+        parts["look"] = self.misses(dream)
+        return WEIGHT * sum(WEIGHTS[name] * part.mean() for name, part in parts.items())
+
+    def misses(self, dream: Dream) -> Float[Tensor, "n"]:
+        """Return minus the logarithm of the attention near any layer that is missing, if one is."""
+        predictor = self.model.predictor
+        maps = predictor.encode(torch.cat([dream.images, dream.rest], dim=1))
+        scores = predictor.look.scores(maps)[:, 0]  # (N, y, x)
+        cells = [pixel_centres(side, scores) for side in scores.shape[1:]]
+        y, x = ((cells[i] - dream.places[..., 1 - i, None]).abs() for i in (0, 1))  # (N, L, y or x)
+        near = (y < 2 * NEAR / len(cells[0]))[..., None] & (x < 2 * NEAR / len(cells[1]))[
+            :, :, None
+        ]
+        near = (near & dream.missing[..., None, None]).any(dim=1).flatten(1)  # (N, y x)
+        weights = scores.flatten(1).log_softmax(dim=1).masked_fill(~near, -torch.inf)
+        return -weights[near.any(dim=1)].logsumexp(dim=1)
