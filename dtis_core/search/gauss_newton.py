@@ -128,8 +128,9 @@ class _Improvement:
         found = nn.functional.pad(found, (0, 0, 1, 0))  # (B, 1 + V, Q), first none
         layers, sprites = layer[:, None] + found[..., :P], sprite[:, None] + found[..., P:]
         tried = self._shown(self._warped(index, sprites), layers)
-        rest = tuple(tried.window.cut(part) for part in rest)
-        best = tried.errors(tried.window.cut(self.images), rest).argmin(dim=1)
+        cut = tried.window.cut
+        rest = cut(rest[0]), cut(rest[1]), cut(rest[2])
+        best = tried.errors(cut(self.images), rest).argmin(dim=1)
         self.layer[:, index] = layers[self.image, best]
         self.sprite[:, index] = sprites[self.image, best]
         alphas, colours = tried.chosen(best)

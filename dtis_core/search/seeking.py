@@ -47,6 +47,8 @@ def build_model(
 class SeekingSprites(DTISprites):
     """The paper's model, whose scenes are sought as a `SearchConfig` says."""
 
+    predictor: SeekingPredictor
+
     def __init__(
         self,
         config: ModelConfig,
@@ -70,8 +72,8 @@ class SeekingSprites(DTISprites):
 
         They are read, or else even turns; until the curriculum turns sprites there is only one.
         """
-        read = isinstance(prediction, SeekingPrediction) and self.search.harmonics
-        if read and self.angle is not None:
+        reads = self.search.harmonics and self.angle is not None
+        if reads and isinstance(prediction, SeekingPrediction):
             return prediction.angles
         return self.even_turns(prediction.layer).view(1, 1, 1, -1)
 
@@ -206,9 +208,11 @@ class SeekingSprites(DTISprites):
             every = torch.cat([getattr(found, part) for found in looks], dim=1)  # (B, looks, ...)
             return every[image, search.look]
 
-        prediction = Prediction(taken("layer"), taken("sprite"), background, taken("features"))
+        parts = taken("layer"), taken("sprite"), background, taken("features")
         if isinstance(looks[-1], SeekingPrediction):
-            prediction = SeekingPrediction(*vars(prediction).values(), taken("angles"))
+            prediction = SeekingPrediction(*parts, taken("angles"))
+        else:
+            prediction = Prediction(*parts)
         if sought:
             return prediction, search.object_occlusion, selection
         return prediction, self.occlusion(prediction.features), selection

@@ -126,15 +126,16 @@ class SeekingPredictor(Predictor):
         maps = self.encode(images)
         features, position = self.look(maps)
         prediction = self.parameters_of(features, maps.mean(dim=(2, 3))[:, None])
-        if self.at is None:
+        at = self.at
+        if at is None:
             at = translation_slice(self.sequences[1])
             return replace(prediction, sprite=start_at(prediction.sprite, at, position))
-        layer = start_at(prediction.layer, self.at, position[:, :, 0])
+        layer = start_at(prediction.layer, at, position[:, :, 0])
         prediction = replace(prediction, layer=layer)
-        return self.seen_closely(images, prediction) if self.fovea_in_use else prediction
+        return self.seen_closely(images, prediction, at) if self.fovea_in_use else prediction
 
     def seen_closely(
-        self, images: Float[Tensor, "B D H W"], prediction: Prediction
+        self, images: Float[Tensor, "B D H W"], prediction: Prediction, at: slice
     ) -> SeekingPrediction:
         """Return what the fovea reads where the prediction has a layer, in place of its own.
 
@@ -142,11 +143,11 @@ class SeekingPredictor(Predictor):
         goes on learning from Eq. (5) where to look.
         """
         image, rest = images.chunk(2, dim=1)
-        place = torch.tanh(prediction.layer[:, 0, self.at])  # (B, 2)
+        place = torch.tanh(prediction.layer[:, 0, at])  # (B, 2)
         reading = self.fovea(image, rest, place.detach())
-        place = place + OFFSET * reading.layer[:, self.at]
+        place = place + OFFSET * reading.layer[:, at]
         place = torch.atanh(place.clamp(-FARTHEST, FARTHEST))
-        before, after = reading.layer[:, : self.at.start], reading.layer[:, self.at.stop :]
+        before, after = reading.layer[:, : at.start], reading.layer[:, at.stop :]
         layer = torch.cat([before, place, after], dim=1)[:, None]  # (B, 1, P)
         angles = angles_of(reading.vectors, self.search.harmonics).detach()[:, None]
         return SeekingPrediction(

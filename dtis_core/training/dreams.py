@@ -17,6 +17,7 @@ from dtis_core.model.composition import compose, ordered_occlusion, visibilities
 from dtis_core.model.dti_sprites import Decomposition
 from dtis_core.search.fovea import OFFSET, vectors_of
 from dtis_core.search.seeking import SeekingSprites
+from dtis_core.search.seeking_predictor import Attention
 
 SCENES = 3  # dreams for each image
 SHIFT = 0.3  # of places, in half image sides
@@ -34,7 +35,7 @@ WEIGHT = 0.01  # of all of them, beside Eq. (5)
 class Dream:
     """N scenes, in each of which one layer is asked for: its parameters; its sprite, from 0.
 
-    Of all layers, `missing` tells which ones can be seen and are not known, `places` where they are.
+    Of all layers, `missing` tells which can be seen and are not known, `places` where they are.
     """
 
     images: Float[Tensor, "N C H W"]
@@ -51,7 +52,9 @@ class Dreams:
 
     def __init__(self, model: SeekingSprites, dice: torch.Generator):
         self.model, self.dice = model, dice
-        self.place = model.predictor.at
+        place = model.predictor.at
+        assert place is not None  # the rules of the configuration see to it
+        self.place = place
 
     def normal(self, *shape: int) -> Tensor:
         """Draw normal numbers."""
@@ -155,11 +158,13 @@ class Dreams:
             sprite, dream.sprite[:, model.angle] = sprite.clone(), 0
         parts["sprite"] = (sprite - dream.sprite).square().sum(dim=1)
         parts["look"] = self.misses(dream)
-        return WEIGHT * sum(WEIGHTS[name] * part.mean() for name, part in parts.items())
+        means = [WEIGHTS[name] * part.mean() for name, part in parts.items()]
+        return WEIGHT * torch.stack(means).sum()
 
     def misses(self, dream: Dream) -> Float[Tensor, "n"]:
         """Return minus the logarithm of the attention near any layer that is missing, if one is."""
         predictor = self.model.predictor
+        assert isinstance(predictor.look, Attention)  # as for the place
         maps = predictor.encode(torch.cat([dream.images, dream.rest], dim=1))
         scores = predictor.look.scores(maps)[:, 0]  # (N, y, x)
         cells = [pixel_centres(side, scores) for side in scores.shape[1:]]
