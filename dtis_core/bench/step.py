@@ -5,6 +5,7 @@ All are measured in one run, in turn, so that their ratios hold even where secon
 
 import importlib.util
 import json
+import resource
 import sys
 import time
 from collections.abc import Callable
@@ -14,14 +15,19 @@ from statistics import median
 import torch
 
 from dtis_core import datasets
+from dtis_core.bench.shares import shares
 from dtis_core.config import load_preset, preset_names
 from dtis_core.errors import DtisError
-from dtis_core.runs.run_folder import commit, device_name
+from dtis_core.runs.run_folder import RunFolder, commit, device_name
+from dtis_core.scenes.run import Run
+from dtis_core.search.inference import INFERENCES
 from dtis_core.training.session import check_device
 from dtis_core.training.trainer import Trainer
 
 FAMILIES = ("paper", "fast")
 WARM_UP = 2  # calls before timing
+SHARED = 3  # steps whose parts are timed
+INFERRED = 16  # images that each inference is timed on
 Loss = Callable[..., tuple[torch.Tensor, ...]]
 """Of a model, images and noise: the loss of Eq. (5), then what was chosen."""
 
@@ -129,11 +135,31 @@ def bench_preset(preset: str, seconds: float, device: str, literal: Loss | None)
         "step_over_encoder": step / alone,
         "images_per_second": config.training.batch_size / step,
     }
+    result["shares"] = shares(trainer, SHARED)
+    result["ms_per_image"] = {name: _inference_ms(trainer, name) for name in INFERENCES}
+    result["peak_memory_mib"] = _peak_memory(trainer.device) / 2**20
     if literal:
         call = literal_step(trainer, literal)
         slow = [timed(call, trainer.device) for _ in range(2)][1]
         result |= {"literal_seconds": slow, "literal_over_step": slow / step}
     return result
+
+
+def _inference_ms(trainer: Trainer, inference: str) -> float:
+    """Return the milliseconds an image that an inference takes with the model as it is."""
+    config, images = trainer.config, trainer.images[:INFERRED].cpu().numpy()
+    run = Run(RunFolder("bench"), config, trainer.model)  # which is not written
+    run.decompose(images[:1], inference=inference)
+    seconds = timed(lambda: run.decompose(images, inference=inference), trainer.device)
+    return 1000 * seconds / len(images)
+
+
+def _peak_memory(device: torch.device) -> int:
+    """Return the most bytes that this process, or its tensors on a GPU, have taken so far."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024  # elsewhere it is in KiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def print_bench(results: list[dict], as_json: bool) -> None:
@@ -150,6 +176,10 @@ def _print_one(result: dict) -> None:
     print(f"training step        {result['step_seconds']:8.3f} s")
     print(f"its encoder alone    {result['encoder_seconds']:8.3f} s")
     print(f"step / encoder       {result['step_over_encoder']:8.2f}")
+    for name, milliseconds in result["ms_per_image"].items():
+        print(f"{name:20} {milliseconds:8.1f} ms an image")
+    print(f"peak memory          {result['peak_memory_mib']:8.0f} MiB")
+    print("of a step:", ", ".join(f"{k} {v:.0%}" for k, v in result["shares"].items() if v))
     if "literal_seconds" in result:
         print(f"literal loops        {result['literal_seconds']:8.3f} s")
         print(f"literal / step       {result['literal_over_step']:8.1f}")

@@ -1,7 +1,7 @@
 """The table of data sets: what the shipped runs reached, beside the paper."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dtis_core.config import Config, load_preset
@@ -9,6 +9,7 @@ from dtis_core.errors import DtisError
 from dtis_core.files import as_object
 from dtis_core.paths import SHIPPED
 from dtis_core.runs.run_folder import RunFolder
+from dtis_core.scenes.run import SEEKING
 from dtis_core.scoring.metrics import summarise
 from dtis_core.scoring.papers_rule import SUFFIX
 from dtis_core.search.inference import INFERENCES
@@ -56,19 +57,20 @@ ROWS = (
 def shipped_runs(preset: str, settings: Iterable[str] = ()) -> list[RunFolder]:
     """Return the shipped runs of exactly a preset with such `settings`, by seed.
 
-    What a run was scored with counts as its own setting.
+    How its scenes are sought is not what it was trained with: its scores say that.
     """
     wanted = load_preset(preset).override(list(settings))
     folders = [RunFolder(path.parent) for path in SHIPPED.glob("*/manifest.json")]
     # The manifests first, for a configuration takes longer to read.
     named = [folder for folder in folders if folder.manifest()["preset"] == wanted.preset]
-    found = [folder for folder in named if _as_scored(folder) == wanted]
+    found = [folder for folder in named if _sought_as(wanted, folder.config()) == wanted]
     return sorted(found, key=lambda folder: folder.manifest()["seed"])
 
 
-def _as_scored(folder: RunFolder) -> Config:
-    config = folder.config()
-    return config.override(own_scores(folder).get("settings", []))
+def _sought_as(other: Config, config: Config) -> Config:
+    """Return a configuration with what a trained model may be set to as in another one."""
+    settings = {name: getattr(other.search, name) for name in SEEKING}
+    return replace(config, search=replace(config.search, **settings))
 
 
 def existing(names: Iterable[str], home: Path = SHIPPED) -> list[RunFolder]:
