@@ -42,8 +42,8 @@ def done(run, monkeypatch):
     def predicted(*arguments):
         counted["predictions"] += 1
 
-    def rendered(*arguments):
-        found = candidates(*arguments)
+    def rendered(*arguments, **options):
+        found = candidates(*arguments, **options)
         counted["candidates"].add(found.alphas.shape[1])
         return found
 
