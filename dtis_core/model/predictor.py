@@ -111,6 +111,10 @@ class Predictor(nn.Module):
         pairs = config.layers * (config.layers - 1) // 2 if config.occlusion == "predicted" else 0
         self.occlusion_head = self.build_occlusion_head(pairs)
 
+    def keep_sprites(self, count: int) -> None:
+        """Say that only so many sprites are left, whose parts of the heads were kept."""
+        self.sprites = count
+
     def build_look(self, config: ModelConfig) -> Look:
         """Return what turns the encoder's maps into each layer's features."""
         return Pooling(self.width, self.layers, config.pool)

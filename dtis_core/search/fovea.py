@@ -7,6 +7,7 @@ number for it would have to jump somewhere, and no network learns that.
 """
 
 import math
+import warnings
 from collections.abc import Sequence as Numbers
 from typing import NamedTuple
 
@@ -51,7 +52,10 @@ class Fovea(nn.Module):
             nn.Linear(64 * (SIDE // 4) ** 2, FEATURES), nn.ReLU(),
         )  # fmt: skip
         self.layer = nn.Linear(FEATURES, layer)
-        self.sprite = nn.Linear(FEATURES, sprites * (self.sprite_size + 2 * harmonics))
+        self.each = self.sprite_size + 2 * harmonics  # numbers for each sprite
+        with warnings.catch_warnings():  # where sprites have no parameters of their own
+            warnings.filterwarnings("ignore", "Initializing zero-element tensors")
+            self.sprite = nn.Linear(FEATURES, sprites * self.each)
 
     def forward(
         self,
@@ -68,7 +72,7 @@ class Fovea(nn.Module):
             torch.cat(both, dim=1), points, padding_mode="border", align_corners=False
         )
         features = self.convolutions(crops)
-        sprite = self.sprite(features).unflatten(1, (self.sprites, -1))  # (N, K, R + 2 h)
+        sprite = self.sprite(features).unflatten(1, (self.sprites, self.each))  # (N, K, R + 2 h)
         vectors = sprite[..., self.sprite_size :].unflatten(-1, (-1, 2))
         return Reading(self.layer(features), sprite[..., : self.sprite_size], vectors)
 

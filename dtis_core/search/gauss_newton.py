@@ -135,8 +135,9 @@ class _Improvement:
         self.sprite[:, index] = sprites[self.image, best]
         alphas, colours = tried.chosen(best)
         there = (self.chosen[:, index] > 0).view(-1, 1, 1, 1)
-        self.alphas[:, self.below + index] = alphas * there
-        self.colours[:, self.below + index] = colours
+        self.alphas[:, self.below + index] = 0
+        tried.window.write(self.alphas[:, self.below + index], alphas * there)
+        tried.window.write(self.colours[:, self.below + index], colours)
 
     def _differences(self, index: int) -> Windowed:
         """Render a layer as it is, and with each of its Q = P + R parameters moved a little.

@@ -114,19 +114,21 @@ class ResidualSearch(Choice):
         there = torch.ones_like(n)
         if rules.empty:
             there = (best < nothing).long()
-        self.put(layer, candidates.chosen(n), (n + 1) * there)
+        alphas, colours = candidates.chosen(n)
+        inside.put(alphas * there.view(-1, 1, 1, 1), colours)
+        self.put(layer, inside, (n + 1) * there)
         self.look[:, layer] = self.looks
         self.looks += 1
-        inside = Inside.of(self, window, layer)
         if rules.seek_depths:  # all depths between are for a second look
             end = end[self.image, n] * self.sprites.shape[1]
             self.move(layer, end if first_time else inside.best_depth(self.occlusion))
         window.write(self.composite, inside.composite(self.occlusion))
 
-    def put(self, layer: int, content: tuple[Tensor, Tensor], k: Int[Tensor, "B"]) -> None:
-        """Put alphas and colours of candidate k, or nothing for 0, into a layer of each image."""
-        self.alphas[:, self.below + layer] = content[0] * (k > 0).view(-1, 1, 1, 1)
-        self.colours[:, self.below + layer] = content[1]
+    def put(self, layer: int, inside: "Inside", k: Int[Tensor, "B"]) -> None:
+        """Put candidate k, or nothing for 0, into an empty layer, as its window shows it."""
+        alphas, colours = inside.content
+        inside.window.write(self.alphas[:, self.below + layer], alphas)
+        inside.window.write(self.colours[:, self.below + layer], colours)
         self.sprites[:, layer] = k
         self.filled.add(layer)
 
@@ -190,6 +192,7 @@ class ResidualSearch(Choice):
 class Inside:
     """A layer's window of a scene: what the layers that hold anything show there."""
 
+    window: Window
     images: Float[Tensor, "B C h w"]
     alphas: Float[Tensor, "B m 1 h w"]
     colours: Float[Tensor, "B m C h w"]
@@ -209,7 +212,18 @@ class Inside:
         )
         occlusion = scene.occlusion[:, some][:, :, some]
         images = window.cut(scene.images)
-        return cls(images, alphas, colours, occlusion, some, below + layer, below)
+        return cls(window, images, alphas, colours, occlusion, some, below + layer, below)
+
+    @property
+    def content(self) -> tuple[Float[Tensor, "B 1 h w"], Float[Tensor, "B C h w"]]:
+        """Alphas and colours of the layer."""
+        index = self.some.index(self.layer)
+        return self.alphas[:, index], self.colours[:, index]
+
+    def put(self, alphas: Float[Tensor, "B 1 h w"], colours: Float[Tensor, "B C h w"]) -> None:
+        """Put something else into the layer."""
+        for part, new in zip(self.content, (alphas, colours), strict=True):
+            part.copy_(new)
 
     def rests(self, at_ends: bool) -> list[Rest]:
         """Return `rest_of_scene`, or that for both ends of the depth order."""

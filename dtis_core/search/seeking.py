@@ -111,30 +111,29 @@ class SeekingSprites(DTISprites):
         self, sprite: Float[Tensor, "*lead R"], angles: Float[Tensor, "*each"]
     ) -> Float[Tensor, "*both R"]:
         """Return sprite parameters with angles added, which broadcast with all axes but R."""
+        if self.angle is None:
+            return sprite
         unit = sprite.new_zeros(sprite.shape[-1])
-        if self.angle is not None:
-            unit[self.angle] = 1
+        unit[self.angle] = 1
         return sprite + angles.unsqueeze(-1) * unit
 
     def seen_candidates(
         self,
         prediction: Prediction,
-        index: int = 0,
         noise: Float[Tensor, "K H W"] | None = None,
     ) -> Windowed:
-        """Render all sprites, at each of their T angles, as a predicted layer: N = K * T.
+        """Render all sprites, at each of their T angles, as the one layer predicted: N = K * T.
 
         What `candidates` renders, but only where the layer can be seen.
         """
-        layer, angles = prediction.layer[:, index], self.open_angles(prediction)
+        layer, angles = prediction.layer, self.open_angles(prediction)  # (B, 1, P)
         T = angles.shape[-1]
-        angles = angles[:, index if angles.shape[1] > 1 else 0]  # (B or 1, K or 1, T)
-        sprite = self.turned(prediction.sprite[:, index].unsqueeze(2), angles)  # (B, K, T, R)
-        window = window_of(self, layer[:, None])
+        sprite = self.turned(prediction.sprite.unsqueeze(3), angles)  # (B, 1, K, T, R)
+        window = window_of(self, layer)
         canvases = self.sprites.canvases().repeat_interleave(T, dim=0)[None, None]
         canvas = Canvas(canvases, torch.ones_like(canvases[:, :, :1, :1]))
-        canvas = self.sequences[1](canvas, sprite.flatten(1, 2).unsqueeze(1), self.active)
-        canvas = placed(self, canvas, layer[:, None], window)
+        canvas = self.sequences[1](canvas, sprite.flatten(2, 3), self.active)
+        canvas = placed(self, canvas, layer, window)
         if noise is not None:  # of the whole image, so that windows change nothing
             noise = noise.repeat_interleave(T, dim=0).expand(len(layer), -1, -1, -1)
             noise = window.cut(noise).unsqueeze(1)  # (B, 1, N, h, w)
@@ -151,6 +150,8 @@ class SeekingSprites(DTISprites):
             prediction, occlusion, selection = self._look_and_select(images, noise, steps)
         else:
             prediction, occlusion, selection = super().predict_and_select(images, noise, steps)
+        if self.angle is None:
+            return prediction, occlusion, selection
         angles = self.open_angles(prediction)  # (B or 1, L or 1, K or 1, T)
         T, chosen = angles.shape[-1], selection.sprites  # (B, L), of N = K * T candidates
         turn = ((chosen - 1).clamp(min=0) % T)[:, :, None, None]
@@ -178,7 +179,7 @@ class SeekingSprites(DTISprites):
             with torch.set_grad_enabled(len(looks) >= learning):
                 looks.append(self.predictor(torch.cat([images, rest], dim=1)))
             found = looks[-1]
-            return self.seen_candidates(found, noise=noise), found.features[:, 0]
+            return self.seen_candidates(found, noise), found.features[:, 0]
 
         with torch.no_grad():
             backgrounds = self.background_colours(background)

@@ -105,6 +105,12 @@ class SeekingPredictor(Predictor):
             sizes = sequences[0].size, sequences[1].size, len(search.harmonics)
             self.fovea = Fovea(C, config.sprites, sizes, (width, height))
 
+    def keep_sprites(self, count: int) -> None:
+        """Say that only so many sprites are left; see `Predictor`."""
+        super().keep_sprites(count)
+        if self.search.fovea:
+            self.fovea.sprites = count
+
     def build_look(self, config: ModelConfig) -> Look:
         """Return what turns the encoder's maps into each layer's features."""
         if self.search.head == "pooled":

@@ -63,17 +63,11 @@ class Window:
         image, rows, columns = self.pixels
         return images[image, :, rows, columns].movedim(3, 1).contiguous()
 
-    def paste(self, boxes: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C H W"]:
-        """Put boxes into images of zeros."""
-        if self.size == self.image:
-            return boxes
-        images = boxes.new_zeros(*boxes.shape[:2], *self.image)
-        image, rows, columns = self.pixels
-        images[image, :, rows, columns] = boxes.movedim(1, 3)
-        return images
-
     def write(self, images: Float[Tensor, "B C H W"], boxes: Float[Tensor, "B C h w"]) -> None:
         """Write boxes into images."""
+        if self.size == self.image:
+            images.copy_(boxes)
+            return
         image, rows, columns = self.pixels
         images[image, :, rows, columns] = boxes.movedim(1, 3)
 
@@ -149,6 +143,6 @@ class Windowed:
         return candidate_errors(inside, rest, (self.alphas, self.colours))
 
     def chosen(self, n: Int[Tensor, "B"]) -> tuple[Tensor, Tensor]:
-        """Return the alphas (B, 1, H, W) and colours (B, C, H, W) of candidate n, from 0."""
+        """Return the alphas (B, 1, h, w) and colours (B, C, h, w) of candidate n, from 0."""
         image = torch.arange(len(n), device=n.device)
-        return self.window.paste(self.alphas[image, n]), self.window.paste(self.colours[image, n])
+        return self.alphas[image, n], self.colours[image, n]

@@ -27,7 +27,7 @@ UNSURE = (0.01, 0.1)  # where to look, in half image sides: least and most
 MISTAKEN = 0.04  # what is known of the other layers
 VISIBLE = 0.25  # share of a layer that must be seen to be missed
 NEAR = 1.1  # cells from a missing layer that attention may peak at
-WEIGHTS = {"place": 1.6, "angle": 1.0, "layer": 0.5, "sprite": 0.5, "look": 0.3}
+WEIGHTS = {"place": 1.6, "angle": 0.3, "layer": 0.5, "sprite": 0.5, "look": 0.3}
 WEIGHT = 0.01  # of all of them, beside Eq. (5)
 
 
@@ -64,14 +64,17 @@ class Dreams:
         """Draw numbers from 0 to 1."""
         return torch.rand(*shape, generator=self.dice, device=self.dice.device)
 
+    def among(self, count: int, *shape: int) -> Tensor:
+        """Draw integers from 0 to below `count`."""
+        return torch.randint(count, shape, generator=self.dice, device=self.dice.device)
+
     @torch.no_grad()
     def of(self, scene: Decomposition) -> Dream:
         """Compose dreams; those are left out whose layer would be empty."""
         model, found = self.model, scene.prediction
         B, L = scene.selection.sprites.shape
         N = SCENES * B
-        image = (self.uniform(N, L) * B).long()
-        column = (self.uniform(N, L) * L).long()
+        image, column = self.among(B, N, L), self.among(L, N, L)
         chosen = scene.selection.sprites[image, column]  # (N, L)
         layer, sprite = self.moved(found.layer[image, column], found.sprite[image, column])
         alphas, colours = model.chosen_layers(chosen, layer, sprite)
@@ -144,22 +147,18 @@ class Dreams:
         centre = place + spread * self.normal(*place.shape)
         reading = model.predictor.fovea(dream.images, dream.rest, centre)
         own = torch.arange(len(place), device=place.device), dream.k
-        layer, sprite, vectors = reading.layer, reading.sprite[own], reading.vectors[own]
-        target = dream.layer.clone()
-        target[:, at] = (place - centre) / OFFSET
-        off = (layer - target).square()
-        parts = {"place": off[:, at].sum(dim=1)}
-        off[:, at] = 0
-        parts["layer"] = off.sum(dim=1)
-        if model.angle is not None:
-            angle = dream.sprite[:, model.angle]
-            aim = vectors_of(angle, model.search.harmonics)
-            parts["angle"] = (vectors - aim).square().sum(dim=2).mean(dim=1)
-            sprite, dream.sprite[:, model.angle] = sprite.clone(), 0
-        parts["sprite"] = (sprite - dream.sprite).square().sum(dim=1)
+        truth, at_rest = dream.layer.clone(), dream.sprite.clone()
+        truth[:, at] = (place - centre) / OFFSET
+        off = (reading.layer - truth).square()
+        parts = {"place": off[:, at].sum(dim=1), "layer": off.sum(dim=1) - off[:, at].sum(dim=1)}
+        if model.angle is not None:  # told by its vectors alone
+            at_rest[:, model.angle] = 0
+            aim = vectors_of(dream.sprite[:, model.angle], model.search.harmonics)
+            parts["angle"] = (reading.vectors[own] - aim).square().sum(dim=(1, 2))
+        parts["sprite"] = (reading.sprite[own] - at_rest).square().sum(dim=1)
         parts["look"] = self.misses(dream)
-        means = [WEIGHTS[name] * part.mean() for name, part in parts.items()]
-        return WEIGHT * torch.stack(means).sum()
+        sums = [WEIGHTS[name] * part.sum() for name, part in parts.items()]
+        return WEIGHT * torch.stack(sums).sum() / len(place)
 
     def misses(self, dream: Dream) -> Float[Tensor, "n"]:
         """Return minus the logarithm of the attention near any layer that is missing, if one is."""
@@ -169,9 +168,8 @@ class Dreams:
         scores = predictor.look.scores(maps)[:, 0]  # (N, y, x)
         cells = [pixel_centres(side, scores) for side in scores.shape[1:]]
         y, x = ((cells[i] - dream.places[..., 1 - i, None]).abs() for i in (0, 1))  # (N, L, y or x)
-        near = (y < 2 * NEAR / len(cells[0]))[..., None] & (x < 2 * NEAR / len(cells[1]))[
-            :, :, None
-        ]
+        y, x = y < 2 * NEAR / len(cells[0]), x < 2 * NEAR / len(cells[1])
+        near = y[..., None] & x[:, :, None]  # (N, L, y, x)
         near = (near & dream.missing[..., None, None]).any(dim=1).flatten(1)  # (N, y x)
         weights = scores.flatten(1).log_softmax(dim=1).masked_fill(~near, -torch.inf)
         return -weights[near.any(dim=1)].logsumexp(dim=1)

@@ -26,7 +26,7 @@ def per_sprite_views(model: DTISprites) -> Iterator[tuple[nn.Parameter, int, tup
         yield head.weights[-1], 2, (K, -1)
         yield head.biases[-1], 2, (K, -1)
     if isinstance(model.predictor, SeekingPredictor) and model.predictor.search.fovea:
-        for parameter in model.predictor.fovea.sprite.parameters():  # its weight and its bias
+        for parameter in model.predictor.fovea.sprite.parameters():
             yield parameter, 0, (K, -1)
     if isinstance(look, Attention) and look.per_sprite:
         for parameter in look.scores.parameters():  # its weight and its bias
@@ -89,9 +89,7 @@ def keep_only(model: DTISprites, optimizer: torch.optim.Optimizer, kept: list[in
         if old in optimizer.state:
             optimizer.state[new] = optimizer.state.pop(old)
     model.config = replace(model.config, sprites=len(kept))
-    model.predictor.sprites = len(kept)
-    if isinstance(model.predictor, SeekingPredictor) and model.predictor.search.fovea:
-        model.predictor.fovea.sprites = len(kept)
+    model.predictor.keep_sprites(len(kept))
 
 
 @torch.no_grad()

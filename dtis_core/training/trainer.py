@@ -164,18 +164,6 @@ class Trainer:
                  *model.background_transformations)  # fmt: skip
         return frozenset(n for n in names if self.step >= self.in_steps(joins.get(n, 0)))
 
-    @property
-    def dreams(self) -> bool:
-        """Whether a fovea learns at the present step."""
-        begun = self.step >= self.in_steps(self.config.training.dreams_from)
-        return self.config.search.fovea and begun
-
-    @property
-    def fovea_in_use(self) -> bool:
-        """Whether a fovea is used at the present step."""
-        begun = self.step >= self.in_steps(self.config.training.fovea_from)
-        return self.config.search.fovea and begun
-
     def mask_temperature(self) -> float:
         """Return Concrete masks' temperature at the present step, by equal factors over the run."""
         first, last = self.config.model.mask_temperature
@@ -212,9 +200,13 @@ class Trainer:
         """Do one step and return its loss. Raises DtisError where the loss is not finite."""
         model = self.model.train()
         model.active, model.temperature = self.active_transformations(), self.mask_temperature()
-        model.may_be_empty = self.step >= self.in_steps(self.config.training.empty_from)
+        training = self.config.training
+        model.may_be_empty = self.step >= self.in_steps(training.empty_from)
+        dreaming = None
         if isinstance(model, SeekingSprites) and model.search.fovea:
-            model.predictor.fovea_in_use = self.fovea_in_use
+            model.predictor.fovea_in_use = self.step >= self.in_steps(training.fovea_from)
+            if self.step >= self.in_steps(training.dreams_from):
+                dreaming = Dreams(model, self.noise)
         self.noise.manual_seed(self.seed * 1_000_003 + self.step)
         noise = model.draw_noise(self.noise)
         for group in self.optimizer.param_groups:
@@ -226,15 +218,14 @@ class Trainer:
                 f"the loss is {value} at step {self.step}; the last checkpoint is kept. "
                 "Try lower rates, such as --set training.network_rate=3e-4"
             )
-        if isinstance(model, SeekingSprites) and self.dreams:
-            loss = loss + Dreams(model, self.noise).lesson(scene)
+        if dreaming:
+            loss = loss + dreaming.lesson(scene)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        if self.frozen and self.config.training.freeze == "sprites":
+        if self.frozen and training.freeze == "sprites":
             self.model.sprites.zero_grad()  # none at all: Adam leaves them out
         self.optimizer.step()
         self._count(scene)
-        training = self.config.training
         last = self.step + 1 == self.in_steps(training.retire_until)
         if last or (self.step + 1) % training.reassign_every == 0:
             self._reassign_and_retire()

@@ -2,20 +2,16 @@
 
 import pytest
 import torch
+from shaken import shaken_run
 
-from dtis_core.config import load_preset
 from dtis_core.errors import DtisError
-from dtis_core.runs.run_folder import RunFolder
-from dtis_core.scenes.run import Run
 from dtis_core.search import quarter_turns
 from dtis_core.search.polishing import ROUND
-from dtis_core.search.seeking import build_model
 
 IMAGES = torch.rand(3, 3, 20, 20, generator=torch.Generator().manual_seed(0))
-SMALL = [
-    "model.image_size=[20, 20]", "model.sprite_size=[12, 12]", "model.mask_sigma=3",
-    "model.layers=3", "search.turns=2", "search.inference_turns=6", "search.inference_steps=4",
-    "search.polish_steps=5", "search.views=2", "search.one_look_steps=3",
+SEARCH = [
+    "search.inference_turns=6", "search.inference_steps=4", "search.polish_steps=5",
+    "search.views=2", "search.one_look_steps=3",
 ]  # fmt: skip
 NO_MORE = ["search.inference_turns=2", "search.polish_steps=0", "search.views=1"]
 
@@ -23,14 +19,7 @@ NO_MORE = ["search.inference_turns=2", "search.polish_steps=0", "search.views=1"
 @pytest.fixture
 def run():
     """A model that searches a lot at inference, untrained, its weights shaken."""
-    config = load_preset("multi-dsprites").override(SMALL)
-    torch.manual_seed(3)
-    model = build_model(config.model, config.search).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.rand_like(parameter) * 0.4 - 0.2)
-        model.backgrounds.appearances.fill_(0.2)
-    return Run(RunFolder("nowhere"), config, model)
+    return shaken_run(SEARCH)
 
 
 @pytest.fixture

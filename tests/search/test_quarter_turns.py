@@ -4,19 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from shaken import SMALL, shaken_run
 
 from dtis_core.config import load_preset
 from dtis_core.errors import DtisError
-from dtis_core.runs.run_folder import RunFolder
-from dtis_core.scenes.run import Run
 from dtis_core.search.quarter_turns import best_of_views, better_of, turned
-from dtis_core.search.seeking import build_model
 
-SMALL = [
-    "model.image_size=[20, 20]", "model.sprite_size=[12, 12]", "model.mask_sigma=3",
-    "model.layers=3", "search.turns=2", "search.inference_turns=null", "model.empty_sprite=false",
-    "search.views=1",
-]  # fmt: skip
+SETTINGS = ["search.inference_turns=null", "model.empty_sprite=false", "search.views=1"]
 MODULES = {
     "placement": [],
     "translation": ["model.layer_transformations=[translation, colour]"],
@@ -26,19 +20,13 @@ MODULES = {
 
 
 def a_run(settings=()):
-    config = load_preset("multi-dsprites").override([*SMALL, *settings])
-    torch.manual_seed(3)
-    model = build_model(config.model, config.search).double().eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.rand_like(parameter) * 0.4 - 0.2)
-        model.backgrounds.appearances.fill_(0.2)
-    return Run(RunFolder("nowhere"), config, model)
+    return shaken_run([*SETTINGS, *settings], torch.float64)
 
 
 @pytest.fixture
 def images():
-    return torch.rand(3, 3, 20, 20, dtype=torch.float64)
+    dice = torch.Generator().manual_seed(0)
+    return torch.rand(3, 3, 20, 20, dtype=torch.float64, generator=dice)
 
 
 @pytest.mark.parametrize("settings", MODULES.values(), ids=MODULES)
@@ -115,7 +103,7 @@ def test_a_run_can_seek_otherwise_and_stays_as_it_is(images):
     ],
 )  # fmt: skip
 def test_views_are_for_models_whose_scenes_can_be_turned(setting):
-    settings = [*SMALL, "search.turns=1", "training.curriculum={}", setting]
+    settings = [*SMALL, *SETTINGS, "search.turns=1", "training.curriculum={}", setting]
     config = load_preset("multi-dsprites").override(settings)
     with pytest.raises(DtisError, match="search.views must be 1 unless images"):
         config.override(["search.views=2"])

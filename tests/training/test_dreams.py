@@ -89,7 +89,7 @@ def test_a_fovea_learns_to_read_dreams():
     scene, dreams = dreams_of(trainer)
     adam = torch.optim.Adam(model.predictor.fovea.parameters(), lr=2e-3)
     losses = []
-    for _ in range(80):
+    for _ in range(120):
         adam.zero_grad()
         loss = dreams.lesson(scene)
         loss.backward()
@@ -113,6 +113,23 @@ def test_attention_is_led_to_what_is_missing():
     assert dreams.misses(dream).mean() < before.mean() - 0.1
     nothing = replace(dream, missing=torch.zeros_like(dream.missing))
     assert not len(dreams.misses(nothing))
+
+
+@pytest.mark.parametrize("setting", ["search.harmonics=[]", "model.sprite_transformations=[]"])
+def test_there_is_a_lesson_without_angles(setting):
+    turning = ["search.harmonics=[]", "search.turns=1", "search.inference_turns=null"]
+    more = [*turning, "search.views=1", "training.curriculum={}", setting]
+    trainer = a_trainer(*more, steps=6)
+    scene, dreams = dreams_of(trainer)
+    assert torch.isfinite(dreams.lesson(scene))
+
+
+def test_a_lesson_in_which_nothing_is_missing_is_finite(monkeypatch):
+    trainer = a_trainer(steps=6)
+    scene, dreams = dreams_of(trainer)
+    monkeypatch.setattr("dtis_core.training.dreams.VISIBLE", 2.0)  # more than can be seen
+    assert not dreams.of(scene).missing.any()
+    assert torch.isfinite(dreams.lesson(scene))
 
 
 def test_a_fovea_waits_for_its_steps():
@@ -139,3 +156,15 @@ def test_a_resumed_run_dreams_alike(at, tmp_path):
     one, other = whole.state(), second.state()
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_fovea_loses_the_sprites_that_are_given_up():
+    trainer = a_trainer(steps=6)
+    predictor, kept = trainer.model.predictor, [2, 0]
+    images = torch.rand(3, 6, 24, 24)
+    with torch.no_grad():
+        before = predictor(images)
+        trainer._keep_only(kept)
+        after = predictor(images)
+    torch.testing.assert_close(after.sprite, before.sprite[:, :, kept])
+    torch.testing.assert_close(after.angles, before.angles[:, :, kept])
