@@ -13,11 +13,13 @@ Built = TypeVar("Built")
 
 
 def plain(value: object) -> object:
-    """Turn dataclasses and tuples into dicts and lists."""
+    """Turn dataclasses and tuples into dicts and lists; all of these are new."""
     if dataclasses.is_dataclass(value):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, tuple | list):
         return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
     return value
 
 

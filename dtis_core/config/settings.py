@@ -3,8 +3,6 @@
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
-import yaml
-
 from dtis_core.config.building import build, plain
 from dtis_core.config.ranges import Count, CountOrNone, NotNegative, Positive, Share, Side, Within
 from dtis_core.config.rules import check_rules
@@ -132,7 +130,7 @@ class Config:
 
     def to_dict(self) -> dict:
         """Return plain lists, dicts and scalars, as `from_dict` takes them."""
-        return yaml.safe_load(yaml.safe_dump(plain(self)))
+        return plain(self)
 
     def override(self, assignments: list[str]) -> "Config":
         """Return a copy with `section.field=value` applied; values are YAML.

@@ -33,15 +33,11 @@ from dtis_core.config import Config, read_config
 from dtis_core.errors import DtisError
 from dtis_core.files import (
     check_regular,
-    first_not_finite,
     leftovers,
-    load_weights,
     make_folder,
-    read_tensors,
     remove,
     replacing,
     write_json,
-    write_tensors,
     write_text,
 )
 from dtis_core.locks import locked
@@ -50,6 +46,7 @@ from dtis_core.paths import PACKAGE, user_path
 from dtis_core.runs.record_files import read_manifest, read_metrics
 from dtis_core.runs.sprite_sheet import read_sprite_sheet, sprite_sheet
 from dtis_core.search.seeking import build_model
+from dtis_core.weights import first_not_finite, load_weights, read_tensors, write_tensors
 
 FILES = ("config.yaml", "model.safetensors", "trainer.safetensors", "metrics.jsonl",
          "manifest.json")  # fmt: skip

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from dtis_core.config import Config
 from dtis_core.errors import DtisError
-from dtis_core.files import check_tensors, load_weights
 from dtis_core.model.dti_sprites import Decomposition, DTISprites
 from dtis_core.pictures import to_tensor
 from dtis_core.search.seeking import SeekingSprites, build_model
@@ -27,6 +26,7 @@ from dtis_core.training.optimizer import NETWORKS, build_optimizer
 from dtis_core.training.refitting import REFIT_IMAGES, refit
 from dtis_core.training.restarts import keep_only, reassign
 from dtis_core.training.schedule import half_cosine
+from dtis_core.weights import check_tensors, load_weights
 
 VISIBLE = 0.1  # transparency that a layer must reach somewhere
 COUNTS = ("usage", "share", "counters", "invisible")  # a checkpoint's other tensors

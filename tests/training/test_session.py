@@ -22,13 +22,13 @@ from small_run import (
 from dtis_core import datasets
 from dtis_core.cli import main
 from dtis_core.errors import DtisError
-from dtis_core.files import read_tensors
 from dtis_core.model.dti_sprites import DTISprites
 from dtis_core.runs.run_folder import RunFolder
 from dtis_core.scenes.run import load
 from dtis_core.training import health
 from dtis_core.training.session import train
 from dtis_core.training.trainer import Trainer
+from dtis_core.weights import read_tensors
 
 
 @pytest.fixture(autouse=True)
