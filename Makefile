@@ -74,8 +74,9 @@ test: setup ## check style and types, run the tests, compare notebooks with thei
 	@status=0; \
 	$(BIN)/ruff check . || status=1; \
 	$(BIN)/ruff format --check . || status=1; \
-	$(BIN)/basedpyright --pythonpath $(BIN)/python || status=1; \
+	$(BIN)/basedpyright --pythonpath $(BIN)/python & types=$$!; \
 	$(PYTEST) $(TESTS) || status=1; \
+	wait $$types || status=1; \
 	exit $$status
 
 test-any-cpu: setup ## compare the quick notebooks with their stored output as a plainer CPU would

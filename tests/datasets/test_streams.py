@@ -26,13 +26,14 @@ VALIDATION = {
 @pytest.mark.parametrize("name", GENERATED)
 def test_three_streams_are_disjoint_and_always_the_same(name, tmp_path, monkeypatch):
     monkeypatch.setenv("DTIS_CACHE", str(tmp_path / "cache"))
-    streams = {split: datasets.load(name, split, count=320) for split in GENERATED[name]}
+    count = 80 if name == "postcards" else 320  # which are larger, and take longer to draw
+    streams = {split: datasets.load(name, split, count=count) for split in GENERATED[name]}
     rows = [set(map(bytes, data.images)) for data in streams.values()]
-    assert [len(row) for row in rows] == [320] * 3
+    assert [len(row) for row in rows] == [count] * 3
     assert not any(a & b for a, b in itertools.combinations(rows, 2))
     monkeypatch.setenv("DTIS_CACHE", str(tmp_path / "another"))
     for split, data in streams.items():
-        again = datasets.load(name, split, count=320)
+        again = datasets.load(name, split, count=count)
         assert again.fingerprint == data.fingerprint
         assert np.array_equal(datasets.load(name, split, count=20).images, data.images[:20])
 

@@ -183,6 +183,7 @@ def test_which_noise_is_drawn():
     assert not torch.equal(noises[3], noise_of(model(*CONCRETE), seed=1))
 
 
+@pytest.mark.whole_runs
 @WAYS
 @pytest.mark.parametrize("settings", [[], EVERY_FEATURE], ids=["fast", "every feature"])
 def test_a_run_repeats_and_resumes_bit_for_bit(tmp_path, way, settings):

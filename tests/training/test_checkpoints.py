@@ -14,6 +14,8 @@ from dtis_core.training.session import train
 from dtis_core.training.trainer import Trainer
 from dtis_core.weights import read_tensors
 
+pytestmark = pytest.mark.whole_runs
+
 MASKS = "sprites.masks"
 PARTS = (4, 1, 24, 24)
 

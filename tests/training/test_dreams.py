@@ -83,6 +83,7 @@ def test_what_is_known_leaves_out_what_is_asked_for():
     assert difference[there].mean() > 3 * difference[away].mean()
 
 
+@pytest.mark.whole_runs
 def test_a_fovea_learns_to_read_dreams():
     trainer = a_trainer(steps=6)
     model = trainer.model
@@ -145,6 +146,7 @@ def test_a_fovea_waits_for_its_steps():
     assert [used for step, _, used in seen if step != 2] == [False, False, False, True, True]
 
 
+@pytest.mark.whole_runs
 @pytest.mark.parametrize("at", [2, 5])
 def test_a_resumed_run_dreams_alike(at, tmp_path):
     whole, first = a_trainer(steps=8), a_trainer(steps=at)

@@ -16,6 +16,8 @@ from dtis_core.training.restarts import keep_only
 from dtis_core.training.session import train
 from dtis_core.training.trainer import Trainer
 
+pytestmark = pytest.mark.whole_runs
+
 DIGITS = [
     "data.count=40", "data.held_out=8", "training.batch_size=8", "training.length=12",
     "training.reassign_every=2", "training.extra_sprites=3", "training.retire_from=2",

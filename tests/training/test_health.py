@@ -73,6 +73,7 @@ def test_divergence_is_named_at_once_after_the_warm_up():
     assert list(checks.problems(trainer(step=340), 0.031)) == ["diverging"]
 
 
+@pytest.mark.whole_runs
 def test_layers_that_stay_empty_are_named_once_their_gradients_have_died_away(monkeypatch):
     monkeypatch.setattr(gradients, "FAINT", 1e-8)  # it takes half as many steps
     run, checks = deepcopy(learned()), Health(1.0)

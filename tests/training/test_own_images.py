@@ -70,6 +70,7 @@ def test_every_setting_of_the_schedule_is_known_to_be_a_moment_or_not():
     assert names == {*MOMENTS} | scaled_apart | no_moments
 
 
+@pytest.mark.whole_runs
 @pytest.mark.parametrize("objects", [1, 3])
 def test_a_folder_trains_and_its_sprites_are_saved(folder, tmp_path, objects):
     config = scaled(settings_for(folder, 4, objects, side=16, sprite_side=8), 4)

@@ -15,6 +15,8 @@ from dtis_core.training.refitting import refit
 from dtis_core.training.session import train
 from dtis_core.training.trainer import Trainer
 
+pytestmark = pytest.mark.whole_runs
+
 SHORT = [
     "data.count=40", "training.length=8", "training.batch_size=4", "training.refit_at=5",
     "training.frozen=0", "training.extra_sprites=0", "training.retire_from=0",

@@ -30,6 +30,8 @@ from dtis_core.training.session import train
 from dtis_core.training.trainer import Trainer
 from dtis_core.weights import read_tensors
 
+pytestmark = pytest.mark.whole_runs
+
 
 @pytest.fixture(autouse=True)
 def cache_folder(tmp_path_factory, monkeypatch):

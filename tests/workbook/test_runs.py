@@ -10,6 +10,8 @@ from dtis_core.runs.run_folder import RunFolder
 from dtis_core.scoring.results import own_scores
 from dtis_core.workbook.runs import runs_or_train
 
+pytestmark = pytest.mark.whole_runs
+
 RECIPE = ("tetrominoes/fast", SMALL, 3)
 PHOTOS = [
     "model.image_size=[16, 16]", "model.sprite_size=[16, 16]", "model.sprites=2", "data.count=4",
