@@ -49,17 +49,19 @@ setup: .venv/installed ## make .venv and install the project there (instant when
 	@cp dtis_core/display/jupyter_server.json .venv/etc/jupyter/jupyter_server_config.d/dtis.json
 	@touch $@
 
-# The first model is trained by one thread, while another core runs those notebooks that take longest
-# and do without it.
-LONG := 04 05 07 08 09 10 11 12 16 17 18 19
+# The first model is trained by one thread, while the other cores run all notebooks that do without it:
+# one at a time on two cores, at most three.
+BESIDE := $(basename $(notdir $(wildcard notebooks/0[1-9]_*.ipynb notebooks/[1-9]*.ipynb)))
+JOBS := $(shell cores=$$(getconf _NPROCESSORS_ONLN); \
+	echo $$((cores < 3 ? 1 : cores > 3 ? 3 : 2)))
 
 workbook: setup ## train a first model in minutes, and execute every notebook: the place to start
 	@mkdir -p runs
-	@echo "Training a first model, 1,000 steps in minutes: see runs/quickstart.log. Notebooks beside it:"
+	@echo "Training a first model, in minutes: see runs/quickstart.log. Notebooks beside it:"
 	@OMP_NUM_THREADS=1 $(BIN)/dtis train tetrominoes/quick --out runs/quickstart --overwrite \
 	    >runs/quickstart.log 2>&1 & training=$$!; \
 	trap 'kill $$training 2>/dev/null' EXIT; \
-	$(BIN)/dtis figures --jobs 1 --only $(LONG); \
+	$(BIN)/dtis figures --jobs $(JOBS) --only $(BESIDE); \
 	wait $$training || { tail -n 3 runs/quickstart.log >&2; exit 1; }; \
 	tail -n 1 runs/quickstart.log
 	$(BIN)/dtis figures
