@@ -8,8 +8,6 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from copy import deepcopy
-from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -162,16 +160,10 @@ def as_object(value: object, where: str, fields: dict[str, type]) -> dict:
     return value
 
 
-@lru_cache(maxsize=64)
-def _parsed(text: str) -> object:
-    """Return what YAML says. It is slow to read, and presets are read many times."""
-    return yaml.safe_load(text)
-
-
 def parse_yaml(text: str) -> object:
     """Return what YAML says. Raises ValueError, in one line, where it says nothing plain."""
     try:
-        return deepcopy(_parsed(text))
+        return yaml.safe_load(text)
     except Exception as error:  # of any kind: what its readers of numbers and dates stumble over
         reason = str(error) if isinstance(error, yaml.YAMLError) else repr(error)
         raise ValueError(" ".join(reason.split())) from error
