@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from dtis_core.config.settings import Config
 
 MOST_VALUES = 2**33  # of one array: 32 GiB in single precision
-TURNS_BACK = {"tint", "colour", "position", "placement", "translation", "similarity", "rotation"}
+PLACED = {"placement", "wide_placement", "translation"}
+TURNS_BACK = {"tint", "colour", "position", "similarity", "rotation"} | PLACED
 """Transformations whose scenes can be turned by quarters."""
 
 
@@ -48,7 +49,7 @@ def _search_rules(config: "Config") -> Rules:
         rule = "1 without similarity or rotation in model.sprite_transformations"
         yield bool(turns) or getattr(search, name) in (None, 1), f"search.{name}", rule
     if search.fovea:
-        placed = {"placement", "translation"}.intersection(model.layer_transformations)
+        placed = PLACED.intersection(model.layer_transformations)
         attends = residual and search.head == "attention" and bool(placed)
         rule = "false without residual looks, attention and a layer's placement or translation"
         yield attends, "search.fovea", rule

@@ -1,13 +1,16 @@
-"""The fovea: the attended place, seen at full resolution.
+"""The fovea: the attended place, seen at full resolution, and then once more as large as it is.
 
 Attended features tell what is where to half a pixel, and an angle hardly at all. Here a crop around
 the place is read anew: of what image and rest differ in, which is the object that is missing. It
 tells every parameter, an angle as vectors at several harmonics: modulo a sprite's own symmetry a
-number for it would have to jump somewhere, and no network learns that.
+number for it would have to jump somewhere, and no network learns that. A second glance goes where
+the first one leads: there the object fills the crop, be it small or large, and what was read is
+corrected.
 """
 
 import math
 import warnings
+from collections.abc import Callable
 from collections.abc import Sequence as Numbers
 from typing import NamedTuple
 
@@ -20,15 +23,15 @@ from dtis_core.model.canvas import pixel_centres
 SIDE = 24  # samples of a crop
 REACH = 1.3  # of a crop, in sprite sizes
 FEATURES = 128
-OFFSET = 0.2  # half image sides that an output of 1 moves the centre
+OFFSET = 0.2  # half image sides that an output of 1 moves the centre, for a sprite of its own size
 DIFFERENCE_GAIN, IMAGE_GAIN = 4.0, 2.0  # bring both near unit variance
 
 
 class Reading(NamedTuple):
-    """What a look reads for N images.
+    """What a glance reads for N images.
 
-    layer (N, P): the layer's parameters, but for the translation an offset from the crop's centre,
-    in half image sides; sprite (N, K, R); vectors (N, K, h, 2): each sprite's angle at h harmonics.
+    layer (N, P): the layer's parameters, but for the translation an offset from the crop's centre;
+    sprite (N, K, R); vectors (N, K, h, 2): each sprite's angle at h harmonics.
     """
 
     layer: Float[Tensor, "N P"]
@@ -36,7 +39,22 @@ class Reading(NamedTuple):
     vectors: Float[Tensor, "N K h 2"]
 
 
-class Fovea(nn.Module):
+class Estimate(NamedTuple):
+    """What is known of a layer after a glance.
+
+    place (N, 2): its centre (x, y), in half image sides; unit (N,): half image sides that an offset
+    of 1 meant; layer (N, P): its parameters, but for the place, which are 0; sprite, vectors: see
+    `Reading`.
+    """
+
+    place: Float[Tensor, "N 2"]
+    unit: Float[Tensor, "N"]
+    layer: Float[Tensor, "N P"]
+    sprite: Float[Tensor, "N K R"]
+    vectors: Float[Tensor, "N K h 2"]
+
+
+class Glance(nn.Module):
     """Reads crops of `reach` (x, y) half image sides; for P, R parameters and h harmonics."""
 
     def __init__(
@@ -59,22 +77,62 @@ class Fovea(nn.Module):
 
     def forward(
         self,
-        images: Float[Tensor, "N C H W"],
-        rest: Float[Tensor, "N C H W"],
+        both: Float[Tensor, "N D H W"],
         centre: Float[Tensor, "N 2"],
+        size: Float[Tensor, "N"],
     ) -> Reading:
-        """Read images beside the rest of the scene around centres (x, y) in [-1, 1]."""
-        line = pixel_centres(SIDE, images)
+        """Read images of D = 2C channels around centres (x, y) in [-1, 1], `size` times as far."""
+        line = pixel_centres(SIDE, both)
         grid = torch.stack(torch.meshgrid(line, line, indexing="xy"), dim=-1)  # (s, s, 2)
-        points = centre[:, None, None] + grid * grid.new_tensor(self.reach)
-        both = [DIFFERENCE_GAIN * (images - rest), IMAGE_GAIN * (images - 0.5)]
-        crops = nn.functional.grid_sample(
-            torch.cat(both, dim=1), points, padding_mode="border", align_corners=False
-        )
+        reach = size[:, None] * size.new_tensor(self.reach)  # (N, 2)
+        points = centre[:, None, None] + grid * reach[:, None, None]  # (N, s, s, 2)
+        crops = nn.functional.grid_sample(both, points, padding_mode="border", align_corners=False)
         features = self.convolutions(crops)
         sprite = self.sprite(features).unflatten(1, (self.sprites, self.each))  # (N, K, R + 2 h)
         vectors = sprite[..., self.sprite_size :].unflatten(-1, (-1, 2))
         return Reading(self.layer(features), sprite[..., : self.sprite_size], vectors)
+
+
+class Fovea(nn.Module):
+    """Two glances, the second where and as large as the first one read.
+
+    `at` is where a layer's parameters hold its translation, `enlargement` tells of them how many
+    times its own size a sprite is shown at.
+    """
+
+    def __init__(
+        self, glances: tuple[Glance, Glance], at: slice, enlargement: Callable[[Tensor], Tensor]
+    ):
+        super().__init__()
+        self.glances = nn.ModuleList(glances)
+        self.at, self.enlargement = at, enlargement
+
+    def keep_sprites(self, count: int) -> None:
+        """Say that only so many sprites are left."""
+        for glance in self.glances:
+            glance.sprites = count
+
+    def forward(
+        self,
+        images: Float[Tensor, "N C H W"],
+        rest: Float[Tensor, "N C H W"],
+        place: Float[Tensor, "N 2"],
+    ) -> list[Estimate]:
+        """Read images beside the rest of the scene, from places (x, y) in [-1, 1] on.
+
+        No gradient goes through where the crops are.
+        """
+        both = torch.cat([DIFFERENCE_GAIN * (images - rest), IMAGE_GAIN * (images - 0.5)], dim=1)
+        size, layer, estimates = torch.ones_like(place[:, 0]), place.new_zeros(()), []
+        for glance in self.glances:
+            reading = glance(both, place.detach(), size)
+            place = place + OFFSET * size[:, None] * reading.layer[:, self.at]
+            kept = torch.ones_like(reading.layer)
+            kept[:, self.at] = 0
+            layer = layer + kept * reading.layer
+            estimates.append(Estimate(place, OFFSET * size, layer, *reading[1:]))
+            size = self.enlargement(layer.detach())
+        return estimates
 
 
 def vectors_of(

@@ -1,6 +1,7 @@
 """Our predictor: heads that attend to places, and looks at the image beside the rest."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -10,7 +11,8 @@ from dtis_core.config import ModelConfig, SearchConfig
 from dtis_core.model.canvas import pixel_centres
 from dtis_core.model.predictor import LayerwiseMLP, Look, Pooling, Prediction, Predictor
 from dtis_core.model.transformations import Sequence
-from dtis_core.search.fovea import OFFSET, REACH, Fovea, angles_of
+from dtis_core.search.fovea import REACH, Fovea, Glance, angles_of
+from dtis_core.search.transformations import Placement
 
 FARTHEST = 0.99  # place, in half image sides
 
@@ -54,6 +56,14 @@ def translation_slice(sequence: Sequence) -> slice | None:
             start = sequence.slices[name].start
             return slice(start + module.translation.start, start + module.translation.stop)
     return None
+
+
+def enlargement(sequence: Sequence, parameters: Float[Tensor, "*lead P"]) -> Float[Tensor, "*lead"]:
+    """Return how many times its own size a sprite is shown at, where a sequence places it."""
+    for name, module in zip(sequence.names, sequence.modules, strict=True):
+        if isinstance(module, Placement):
+            return module.enlargement(parameters[..., sequence.slices[name]])
+    return torch.ones_like(parameters[..., 0])
 
 
 def start_at(
@@ -103,13 +113,15 @@ class SeekingPredictor(Predictor):
                 for part, whole in zip(config.sprite_size, config.image_size, strict=True)
             )
             sizes = sequences[0].size, sequences[1].size, len(search.harmonics)
-            self.fovea = Fovea(C, config.sprites, sizes, (width, height))
+            first, second = (Glance(C, config.sprites, sizes, (width, height)) for _ in range(2))
+            assert self.at is not None  # the rules of the configuration see to it
+            self.fovea = Fovea((first, second), self.at, partial(enlargement, sequences[0]))
 
     def keep_sprites(self, count: int) -> None:
         """Say that only so many sprites are left; see `Predictor`."""
         super().keep_sprites(count)
         if self.search.fovea:
-            self.fovea.sprites = count
+            self.fovea.keep_sprites(count)
 
     def build_look(self, config: ModelConfig) -> Look:
         """Return what turns the encoder's maps into each layer's features."""
@@ -145,20 +157,15 @@ class SeekingPredictor(Predictor):
     ) -> SeekingPrediction:
         """Return what the fovea reads where the prediction has a layer, in place of its own.
 
-        The place is the predicted one, with its gradient, and the offset read: so the attention
+        The place is the predicted one, with its gradient, and the offsets read: so the attention
         goes on learning from Eq. (5) where to look.
         """
         image, rest = images.chunk(2, dim=1)
-        place = torch.tanh(prediction.layer[:, 0, at])  # (B, 2)
-        reading = self.fovea(image, rest, place.detach())
-        place = place + OFFSET * reading.layer[:, at]
-        place = torch.atanh(place.clamp(-FARTHEST, FARTHEST))
-        before, after = reading.layer[:, : at.start], reading.layer[:, at.stop :]
-        layer = torch.cat([before, place, after], dim=1)[:, None]  # (B, 1, P)
-        angles = angles_of(reading.vectors, self.search.harmonics).detach()[:, None]
+        read = self.fovea(image, rest, torch.tanh(prediction.layer[:, 0, at]))[-1]
+        angles = angles_of(read.vectors, self.search.harmonics).detach()[:, None]
         return SeekingPrediction(
-            layer,
-            reading.sprite[:, None],
+            start_at(read.layer, at, read.place)[:, None],  # (B, 1, P)
+            read.sprite[:, None],
             prediction.background,
             prediction.features,
             angles,

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
 from dtis_core.errors import DtisError
@@ -30,15 +31,31 @@ class Placement(Position):
     objects.
     """
 
+    octaves = 1  # doublings of the size at most, and halvings
+
     def zoom(self, s: Tensor, canvas: tuple[int, int], size: tuple[int, int]) -> tuple:
         """Return sampling scales (y, x) for log-scale `s`, canvas (h, w) and image (H, W)."""
-        scale = torch.exp(-math.log(2) * torch.tanh(s))
+        scale = torch.exp(-math.log(2) * self.octaves * torch.tanh(s / self.octaves))
         return scale * size[0] / canvas[0], scale * size[1] / canvas[1]
+
+    def enlargement(self, parameters: Float[Tensor, "*lead P"]) -> Float[Tensor, "*lead"]:
+        """Return how many times its own size a sprite is shown at."""
+        return torch.exp2(self.octaves * torch.tanh(parameters[..., 0] / self.octaves))
 
     def scaled(self, s: Tensor, factor: float) -> Tensor:
         """Return the log-scale that shows a sprite `factor` times larger, as far as it can."""
-        share = torch.tanh(s) + math.log(factor) / math.log(2)
-        return torch.atanh(share.clamp(-0.999, 0.999))
+        share = torch.tanh(s / self.octaves) + math.log(factor) / math.log(2) / self.octaves
+        return torch.atanh(share.clamp(-0.999, 0.999)) * self.octaves
+
+
+class WidePlacement(Placement):
+    """`Placement` that scales by at most 4: for objects half the size of others of their kind.
+
+    A sprite as large as the largest would reach half its size only at the end of a tanh, where no
+    network reads it and no gradient leads back.
+    """
+
+    octaves = 2
 
 
 class Translation(Placement):
@@ -54,6 +71,10 @@ class Translation(Placement):
     def seen_at(self, canvas: Canvas, parameters: Parameters, *where: Any) -> Canvas:
         """Place the canvases in images; see `Position`."""
         return super().seen_at(canvas, F.pad(parameters, (1, 0)), *where)
+
+    def enlargement(self, parameters: Float[Tensor, "*lead P"]) -> Float[Tensor, "*lead"]:
+        """Return that a sprite is shown at its own size."""
+        return torch.ones_like(parameters[..., 0])
 
     def moved(self, parameters: Tensor, shift: tuple[float, float], factor: float) -> Tensor:
         """Return parameters (..., 2) for a sprite shifted by (x, y) image sizes."""
@@ -72,4 +93,10 @@ class Rotation(Similarity):
         return super().matrix(F.pad(parameters, (0, 3)))
 
 
-OURS = {"tint": Tint, "placement": Placement, "translation": Translation, "rotation": Rotation}
+OURS = {
+    "tint": Tint,
+    "placement": Placement,
+    "wide_placement": WidePlacement,
+    "translation": Translation,
+    "rotation": Rotation,
+}

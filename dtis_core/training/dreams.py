@@ -15,7 +15,7 @@ from torch import Tensor
 from dtis_core.model.canvas import pixel_centres
 from dtis_core.model.composition import compose, ordered_occlusion, visibilities
 from dtis_core.model.dti_sprites import Decomposition
-from dtis_core.search.fovea import OFFSET, vectors_of
+from dtis_core.search.fovea import Estimate, vectors_of
 from dtis_core.search.seeking import SeekingSprites
 from dtis_core.search.seeking_predictor import Attention
 
@@ -138,27 +138,33 @@ class Dreams:
 
     def lesson(self, scene: Decomposition) -> Tensor:
         """Return how far off the fovea reads dreams, to be added to the loss of Eq. (5)."""
-        model, at, dream = self.model, self.place, self.of(scene)
+        dream = self.of(scene)
         if not len(dream.k):
             return dream.layer.new_zeros(())
-        place = torch.tanh(dream.layer[:, at])
+        place = torch.tanh(dream.layer[:, self.place])
         least, most = UNSURE
         spread = least + (most - least) * self.uniform(len(place), 1).square()
         centre = place + spread * self.normal(*place.shape)
-        reading = model.predictor.fovea(dream.images, dream.rest, centre)
-        own = torch.arange(len(place), device=place.device), dream.k
-        truth, at_rest = dream.layer.clone(), dream.sprite.clone()
-        truth[:, at] = (place - centre) / OFFSET
-        off = (reading.layer - truth).square()
-        parts = {"place": off[:, at].sum(dim=1), "layer": off.sum(dim=1) - off[:, at].sum(dim=1)}
-        if model.angle is not None:  # told by its vectors alone
-            at_rest[:, model.angle] = 0
-            aim = vectors_of(dream.sprite[:, model.angle], model.search.harmonics)
-            parts["angle"] = (reading.vectors[own] - aim).square().sum(dim=(1, 2))
-        parts["sprite"] = (reading.sprite[own] - at_rest).square().sum(dim=1)
-        parts["look"] = self.misses(dream)
-        sums = [WEIGHTS[name] * part.sum() for name, part in parts.items()]
-        return WEIGHT * torch.stack(sums).sum() / len(place)
+        estimates = self.model.predictor.fovea(dream.images, dream.rest, centre)
+        misread = torch.stack([self.misread(dream, estimate) for estimate in estimates])  # (g, N)
+        some = Dream(*(part[::SCENES] for part in vars(dream).values()))  # enough for attention
+        missed = self.misses(some).sum() / len(some.k)
+        return WEIGHT * (misread.sum(dim=0).mean() + WEIGHTS["look"] * missed)
+
+    def misread(self, dream: Dream, estimate: Estimate) -> Float[Tensor, "N"]:
+        """Return how far an estimate is from what was asked for."""
+        own = torch.arange(len(dream.k), device=dream.k.device), dream.k
+        place = torch.tanh(dream.layer[:, self.place])
+        layer, sprite, angle = dream.layer.clone(), dream.sprite.clone(), self.model.angle
+        layer[:, self.place] = 0  # told by the place
+        off = {"place": (estimate.place - place) / estimate.unit[:, None]}
+        if angle is not None:
+            sprite[:, angle] = 0  # told by its vectors
+            aim = vectors_of(dream.sprite[:, angle], self.model.search.harmonics)
+            off["angle"] = (estimate.vectors[own] - aim).flatten(1)
+        off |= {"layer": estimate.layer - layer, "sprite": estimate.sprite[own] - sprite}
+        parts = [WEIGHTS[name] * part.square().sum(dim=1) for name, part in off.items()]
+        return torch.stack(parts).sum(dim=0)
 
     def misses(self, dream: Dream) -> Float[Tensor, "n"]:
         """Return minus the logarithm of the attention near any layer that is missing, if one is."""

@@ -9,7 +9,7 @@ import torch
 from dtis_core.config import load_preset
 from dtis_core.errors import DtisError
 from dtis_core.model.transformations import Similarity
-from dtis_core.search.fovea import OFFSET, Fovea, angles_of, vectors_of
+from dtis_core.search.fovea import OFFSET, Glance, angles_of, vectors_of
 from dtis_core.search.seeking import build_model
 from dtis_core.search.transformations import Rotation
 
@@ -50,14 +50,45 @@ def test_a_rotation_is_a_similarity_that_only_turns():
 
 def test_crops_are_taken_where_the_layer_is():
     torch.manual_seed(0)
-    fovea = Fovea(3, 2, (6, 1, 2), (0.4, 0.4))
-    images, rest = torch.rand(2, 3, 30, 30), torch.rand(2, 3, 30, 30)
-    shifted = [torch.roll(part, (3, 6), (2, 3)) for part in (images, rest)]
-    here = fovea(images, rest, torch.tensor([[-0.2, -0.2]] * 2))
-    there = fovea(*shifted, torch.tensor([[0.2, 0.0]] * 2))  # 6 and 3 pixels of 15
+    glance = Glance(3, 2, (6, 1, 2), (0.4, 0.4))
+    images = torch.rand(2, 6, 30, 30)
+    shifted = torch.roll(images, (3, 6), (2, 3))
+    here = glance(images, torch.tensor([[-0.2, -0.2]] * 2), torch.ones(2))
+    there = glance(shifted, torch.tensor([[0.2, 0.0]] * 2), torch.ones(2))  # 6 and 3 pixels of 15
     for one, other in zip(here, there, strict=True):
         torch.testing.assert_close(one, other)
     assert here.vectors.shape == (2, 2, 2, 2) and here.sprite.shape == (2, 2, 1)
+
+
+def test_a_crop_of_half_the_size_shows_what_is_twice_as_large():
+    torch.manual_seed(0)
+    glance = Glance(3, 2, (6, 1, 2), (0.4, 0.4))
+    x = torch.linspace(-1, 1, 31)[:-1] + 1 / 30  # pixel centres
+    images = (x[:, None] + 2 * x).expand(2, 6, 30, 30)  # half as steep is twice as large
+    whole = glance(images / 2, torch.zeros(2, 2), torch.ones(2))
+    half = glance(images, torch.zeros(2, 2), torch.full((2,), 0.5))
+    for one, other in zip(whole, half, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
+def test_the_second_glance_goes_where_the_first_one_leads():
+    model = a_model().eval()
+    fovea, images = model.predictor.fovea, torch.rand(2, 6, 20, 20)
+    place = torch.tensor([[0.1, -0.3], [0.4, 0.2]])
+    with torch.no_grad():
+        first, second = fovea(images[:, :3], images[:, 3:], place)
+        both = torch.cat([4 * (images[:, :3] - images[:, 3:]), 2 * (images[:, :3] - 0.5)], dim=1)
+        placement = model.sequences[0].modules[1]
+        size = placement.enlargement(first.layer[:, 3:])
+        reading = fovea.glances[1](both, first.place, size)
+    assert (size != 1).all()
+    torch.testing.assert_close(second.unit, OFFSET * size)
+    moved = first.place + second.unit[:, None] * reading.layer[:, fovea.at]
+    torch.testing.assert_close(second.place, moved)
+    assert not first.layer[:, fovea.at].any() and not second.layer[:, fovea.at].any()
+    others = [0, 1, 2, 3]  # three channels, and the size
+    torch.testing.assert_close((second.layer - first.layer)[:, others], reading.layer[:, others])
+    torch.testing.assert_close(second.vectors, reading.vectors)
 
 
 def test_candidates_are_every_sprite_at_every_open_angle_and_the_chosen_one_is_kept():
@@ -82,10 +113,11 @@ def test_attention_learns_from_where_the_fovea_finds_the_layer():
     images = torch.rand(4, 3, 20, 20)
     model.loss(images)[0].backward()
     assert model.predictor.look.scores.weight.grad.abs().max() > 0
-    assert model.predictor.fovea.layer.weight.grad.abs().max() > 0
+    for glance in model.predictor.fovea.glances:
+        assert glance.layer.weight.grad.abs().max() > 0
 
 
-def test_the_place_is_the_attended_one_and_the_offset():
+def test_the_place_is_the_attended_one_and_the_offsets():
     model = a_model().eval()
     images = torch.rand(3, 6, 20, 20)
     at = model.predictor.at
@@ -94,8 +126,8 @@ def test_the_place_is_the_attended_one_and_the_offset():
         coarse = torch.tanh(model.predictor(images).layer[:, 0, at])
         model.predictor.fovea_in_use = True
         fine = torch.tanh(model.predictor(images).layer[:, 0, at])
-        reading = model.predictor.fovea(images[:, :3], images[:, 3:], coarse)
-    torch.testing.assert_close(fine, coarse + OFFSET * reading.layer[:, at])
+        estimate = model.predictor.fovea(images[:, :3], images[:, 3:], coarse)[-1]
+    torch.testing.assert_close(fine, estimate.place)
 
 
 @pytest.mark.parametrize(

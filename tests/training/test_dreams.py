@@ -138,9 +138,13 @@ def test_a_fovea_waits_for_its_steps():
     seen = []
     while trainer.step < 6:
         step = trainer.step
-        before = trainer.model.predictor.fovea.layer.weight.detach().clone()
+        layers = [glance.layer.weight for glance in trainer.model.predictor.fovea.glances]
+        before = [weight.detach().clone() for weight in layers]
         trainer.train_step()
-        moved = not torch.equal(trainer.model.predictor.fovea.layer.weight, before)
+        layers = [glance.layer.weight for glance in trainer.model.predictor.fovea.glances]
+        moved = [not torch.equal(*pair) for pair in zip(layers, before, strict=True)]
+        assert moved[0] == moved[1]
+        moved = moved[0]
         seen.append((step, moved, trainer.model.predictor.fovea_in_use))
     assert [moved for _, moved, _ in seen] == [False, False, True, True, True, True]
     assert [used for step, _, used in seen if step != 2] == [False, False, False, True, True]
