@@ -26,6 +26,12 @@ def placed(p: Tensor, x: Tensor, y: Tensor, rx: float, ry: float):
     return (x - p[1].tanh()) * rx / shown, (y - p[2].tanh()) * ry / shown
 
 
+def widely_placed(p: Tensor, x: Tensor, y: Tensor, rx: float, ry: float):
+    """3 parameters as `placed`, shown at 4^tanh(s / 2) times the sprite's own size."""
+    shown = 4 ** (p[0] / 2).tanh()
+    return (x - p[1].tanh()) * rx / shown, (y - p[2].tanh()) * ry / shown
+
+
 def translated(p: Tensor, x: Tensor, y: Tensor, rx: float, ry: float):
     """2 parameters: translation, at the sprite's own size."""
     return (x - p[0].tanh()) * rx, (y - p[1].tanh()) * ry
@@ -78,6 +84,7 @@ def splined(p: Tensor, x: Tensor, y: Tensor, rx: float, ry: float):
 GRIDS = {
     "position": (3, positioned),
     "placement": (3, placed),
+    "wide_placement": (3, widely_placed),
     "translation": (2, translated),
     "similarity": (4, similar),
     "rotation": (1, rotated),
@@ -88,7 +95,7 @@ GRIDS = {
 COLOURS = ("tint", "colour")
 # Of points, free of the canvas size.
 MAPS = ("similarity", "rotation", "affine", "projective", "tps")
-PLACING = ("position", "placement", "translation")
+PLACING = ("position", "placement", "wide_placement", "translation")
 
 
 def centres(count: int, like: Tensor) -> Tensor:

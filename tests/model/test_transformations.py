@@ -12,7 +12,7 @@ from dtis_core.model.canvas import Canvas
 from dtis_core.model.sprites import Backgrounds
 from dtis_core.model.transformations import TRANSFORMATIONS, Sequence, apply_maps
 
-PLACING = ("position", "placement", "translation")
+PLACING = ("position", "placement", "wide_placement", "translation")
 SPATIAL = [name for name, module in TRANSFORMATIONS.items() if module.spatial]
 COLOURS = [name for name in TRANSFORMATIONS if name not in SPATIAL]
 B, L, K, C = 2, 3, 4, 3
@@ -81,7 +81,7 @@ def test_position_starts_at_half_of_the_image():
     assert rows.sum() == pytest.approx(IMAGE[0] / 2, abs=0.5)
 
 
-@pytest.mark.parametrize("name", ["placement", "translation"])
+@pytest.mark.parametrize("name", ["placement", "wide_placement", "translation"])
 def test_ours_start_as_exact_copies_of_the_sprite(name):
     before, size = canvas(), (SPRITE[0] + 4, SPRITE[1] + 6)
     after = module(name)(before, torch.zeros_like(parameters(name)), size)
@@ -97,7 +97,8 @@ def reads(name, p, size):
     if name == "position":
         zoom_x = zoom_y = p[0].exp() + 1
     else:
-        shown = 2 ** p[0].tanh() if name == "placement" else 1.0
+        octaves = {"placement": 1, "wide_placement": 2, "translation": 0}[name]
+        shown = 2 ** (octaves * (p[0] / max(1, octaves)).tanh())
         zoom_x, zoom_y = size[1] / SPRITE[1] / shown, size[0] / SPRITE[0] / shown
     return zoom_x * (x - p[-2].tanh()), zoom_y * (y - p[-1].tanh())
 
@@ -353,7 +354,7 @@ def test_moved_shifts_by_image_sizes(name):
 
 
 @pytest.mark.parametrize("factor", [0.8, 1.25])
-@pytest.mark.parametrize("name", ["position", "placement"])
+@pytest.mark.parametrize("name", ["position", "placement", "wide_placement"])
 def test_moved_scales_and_stays_in_place(name, factor):
     p = torch.tensor([0.2, -0.2, 0.1], dtype=torch.float64)
     centre, deviation = shape_of(blob(name, p))
@@ -364,7 +365,7 @@ def test_moved_scales_and_stays_in_place(name, factor):
 
 def test_moved_keeps_within_bounds_and_says_what_cannot_be():
     p = torch.zeros(3)
-    for name in ("position", "placement"):
+    for name in ("position", "placement", "wide_placement"):
         far = module(name).moved(p, (9.0, -9.0), 50.0)
         assert far.isfinite().all()
         assert blob(name, far.double()).max() > 0

@@ -38,7 +38,7 @@ def truth(model):
     with torch.no_grad():
         start = model(torch.rand(2, 3, *SIZE, dtype=torch.float64))
         layer = torch.zeros_like(start.prediction.layer)
-        place = model.sequences[0].slices["placement"]
+        place = model.sequences[0].slices["wide_placement"]
         layer[:, :, place] = torch.tensor([[0.0, -0.5, -0.4], [0.0, 0.5, -0.3], [0.0, 0.0, 0.5]])
         prediction = replace(
             start.prediction,
@@ -80,11 +80,8 @@ def test_no_image_becomes_worse_and_each_is_its_own(model, truth):
     start = moved(model, scene, 0.2)
     both = improved(model, images, start, 10)
     with torch.no_grad():
-        one = replace(
-            start.prediction,
-            **{n: getattr(start.prediction, n)[:1] for n in ("layer", "sprite", "background")},
-            features=start.prediction.features[:1],
-        )
+        first = {name: part[:1] for name, part in vars(start.prediction).items()}
+        one = replace(start.prediction, **first)
         selection = Selection(start.selection.sprites[:1], start.selection.background[:1])
         alone = model.render(one, scene.occlusion[:1], selection)
     alone = improved(model, images[:1], alone, 10)

@@ -13,7 +13,7 @@ from dtis_core.search.seeking import build_model
 from dtis_core.search.windows import Window, window_of
 
 SEARCH = SearchConfig(head="attention", looks="residual", turns=3, depths="sought")
-PLACES = ("placement", "translation", "position")
+PLACES = ("placement", "wide_placement", "translation", "position")
 
 
 def model_for(place, training, number=1):
