@@ -106,6 +106,15 @@ class Fovea(nn.Module):
         super().__init__()
         self.glances = nn.ModuleList(glances)
         self.at, self.enlargement = at, enlargement
+        self.in_use = True  # but not before it has learned to read
+
+    def get_extra_state(self) -> Tensor:
+        """Return what is kept beside the weights: whether a run has come to use it."""
+        return torch.tensor(self.in_use)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take what `get_extra_state` returned."""
+        self.in_use = bool(state)
 
     def keep_sprites(self, count: int) -> None:
         """Say that only so many sprites are left."""

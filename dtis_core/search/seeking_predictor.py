@@ -106,7 +106,6 @@ class SeekingPredictor(Predictor):
         one = search.looks == "residual"
         self.build(config, sequences, image_size, 2 * C if one else C, 1 if one else L)
         self.at = translation_slice(sequences[0])
-        self.fovea_in_use = search.fovea  # the trainer begins without
         if search.fovea:
             height, width = (
                 REACH * part / whole
@@ -150,7 +149,8 @@ class SeekingPredictor(Predictor):
             return replace(prediction, sprite=start_at(prediction.sprite, at, position))
         layer = start_at(prediction.layer, at, position[:, :, 0])
         prediction = replace(prediction, layer=layer)
-        return self.seen_closely(images, prediction, at) if self.fovea_in_use else prediction
+        reads = self.search.fovea and self.fovea.in_use
+        return self.seen_closely(images, prediction, at) if reads else prediction
 
     def seen_closely(
         self, images: Float[Tensor, "B D H W"], prediction: Prediction, at: slice

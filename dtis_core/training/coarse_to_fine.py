@@ -37,6 +37,6 @@ def fitted(values: Tensor, like: Tensor) -> Tensor:
 def refined(coarse: DTISprites, fine: DTISprites) -> DTISprites:
     """Give a model the weights of one for smaller images, sprites and backgrounds enlarged."""
     weights = coarse.state_dict()
-    for name, values in fine.state_dict().items():
-        values.copy_(fitted(weights[name], values))
+    like = fine.state_dict()
+    fine.load_state_dict({name: fitted(weights[name], like[name]) for name in like})
     return fine

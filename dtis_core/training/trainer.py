@@ -204,7 +204,7 @@ class Trainer:
         model.may_be_empty = self.step >= self.in_steps(training.empty_from)
         dreaming = None
         if isinstance(model, SeekingSprites) and model.search.fovea:
-            model.predictor.fovea_in_use = self.step >= self.in_steps(training.fovea_from)
+            model.predictor.fovea.in_use = self.step >= self.in_steps(training.fovea_from)
             if self.step >= self.in_steps(training.dreams_from):
                 dreaming = Dreams(model, self.noise)
         self.noise.manual_seed(self.seed * 1_000_003 + self.step)

@@ -122,9 +122,9 @@ def test_the_place_is_the_attended_one_and_the_offsets():
     images = torch.rand(3, 6, 20, 20)
     at = model.predictor.at
     with torch.no_grad():
-        model.predictor.fovea_in_use = False
+        model.predictor.fovea.in_use = False
         coarse = torch.tanh(model.predictor(images).layer[:, 0, at])
-        model.predictor.fovea_in_use = True
+        model.predictor.fovea.in_use = True
         fine = torch.tanh(model.predictor(images).layer[:, 0, at])
         estimate = model.predictor.fovea(images[:, :3], images[:, 3:], coarse)[-1]
     torch.testing.assert_close(fine, estimate.place)

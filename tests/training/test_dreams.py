@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from dtis_core.config import load_preset
+from dtis_core.search.seeking import build_model
 from dtis_core.training.dreams import SCENES, Dreams
 from dtis_core.training.trainer import Trainer
 
@@ -145,9 +146,19 @@ def test_a_fovea_waits_for_its_steps():
         moved = [not torch.equal(*pair) for pair in zip(layers, before, strict=True)]
         assert moved[0] == moved[1]
         moved = moved[0]
-        seen.append((step, moved, trainer.model.predictor.fovea_in_use))
+        seen.append((step, moved, trainer.model.predictor.fovea.in_use))
     assert [moved for _, moved, _ in seen] == [False, False, True, True, True, True]
     assert [used for step, _, used in seen if step != 2] == [False, False, False, True, True]
+
+
+@pytest.mark.parametrize("steps", [2, 5])
+def test_a_model_of_a_run_that_does_not_use_its_fovea_yet_does_neither(steps):
+    trainer = a_trainer(steps=steps)  # from the fourth on, at half the size before the third
+    model = trainer.model_for_use()
+    assert model.predictor.fovea.in_use == (steps == 5)
+    loaded = build_model(trainer.config.model, trainer.config.search)
+    loaded.load_state_dict(model.state_dict())
+    assert loaded.predictor.fovea.in_use == (steps == 5)
 
 
 @pytest.mark.whole_runs
