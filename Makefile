@@ -96,6 +96,7 @@ outputs: setup ## run the notebooks, or NOTEBOOKS=..., and store their outputs i
 	OMP_NUM_THREADS=1 DTIS_FIGURES="$(CURDIR)/build/figures" $(BIN)/jupyter nbconvert \
 	    --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False \
 	    --ExecutePreprocessor.coalesce_streams=True $(NOTEBOOKS)
+	$(BIN)/python -m dtis_core.workbook.notebook $(NOTEBOOKS)
 
 clean: ## remove .venv, figures/, caches and runs/quickstart; your other runs and data/ stay
 	rm -rf .venv build runs/quickstart runs/quickstart.log *.egg-info .pytest_cache .ruff_cache .hypothesis

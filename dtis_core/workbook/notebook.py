@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import platform
 import re
+import sys
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
@@ -70,6 +71,7 @@ def settle(path: Path) -> None:
     """
     book = nbformat.read(path, as_version=4)
     book.metadata.pop("papermill", None)
+    book.metadata.language_info = {"name": "python"}  # without versions
     for cell in book.cells:
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
@@ -160,3 +162,8 @@ def _displayed_models(book: NotebookNode, state: dict) -> list[str]:
         found |= dict.fromkeys(new)
         waiting += [json.dumps(state[model], sort_keys=True) for model in reversed(new)]
     return list(found)
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        settle(Path(name))
