@@ -11,12 +11,11 @@ from dtis_core.errors import DtisError
 from dtis_core.search.quarter_turns import best_of_views, better_of, turned
 
 SETTINGS = ["search.inference_turns=null", "model.empty_sprite=false", "search.views=1"]
-BLIND = ["search.fovea=false", "search.harmonics=[]"]
 MODULES = {
-    "wide placement": [],
-    "placement": ["model.layer_transformations=[tint, placement]"],
+    "placement": [],
+    "wide placement": ["model.layer_transformations=[tint, wide_placement]"],
     "translation": ["model.layer_transformations=[translation, colour]"],
-    "turned in the layer": [*BLIND, "model.layer_transformations=[similarity, position]"],
+    "turned in the layer": ["model.layer_transformations=[similarity, position]"],
     "predicted occlusion": ["model.occlusion=predicted", "search.depths=given"],
 }
 
@@ -105,7 +104,7 @@ def test_a_run_can_seek_otherwise_and_stays_as_it_is(images):
     ],
 )  # fmt: skip
 def test_views_are_for_models_whose_scenes_can_be_turned(setting):
-    settings = [*SMALL, *SETTINGS, *BLIND, "search.turns=1", "training.curriculum={}", setting]
+    settings = [*SMALL, *SETTINGS, "search.turns=1", "training.curriculum={}", setting]
     config = load_preset("multi-dsprites").override(settings)
     with pytest.raises(DtisError, match="search.views must be 1 unless images"):
         config.override(["search.views=2"])

@@ -27,7 +27,7 @@ BARS = [(slice(2, 10), slice(5, 7)), (slice(3, 9), slice(3, 9)), (slice(2, 10), 
 
 
 def a_trainer(*settings, steps=0):
-    config = load_preset("multi-dsprites").override([*SETTINGS, *settings])
+    config = load_preset("multi-dsprites/fovea").override([*SETTINGS, *settings])
     images = np.random.default_rng(0).integers(0, 256, (16, 24, 24, 3), dtype=np.uint8)
     trainer = Trainer(config, images, 0)
     for _ in range(steps):
