@@ -1,10 +1,10 @@
-"""The fovea: the attended place, seen at full resolution, and then once more as large as it is.
+"""The fovea: the attended place, seen at full resolution, and then again as large as it is.
 
 Attended features tell what is where to half a pixel, and an angle hardly at all. Here a crop around
 the place is read anew: of what image and rest differ in, which is the object that is missing. It
 tells every parameter, an angle as vectors at several harmonics: modulo a sprite's own symmetry a
-number for it would have to jump somewhere, and no network learns that. A second glance goes where
-the first one leads: there the object fills the crop, be it small or large, and what was read is
+number for it would have to jump somewhere, and no network learns that. Further glances go where
+the ones before lead: there the object fills the crop, be it small or large, and what was read is
 corrected.
 """
 
@@ -23,6 +23,7 @@ from dtis_core.model.canvas import pixel_centres
 SIDE = 24  # samples of a crop
 REACH = 1.3  # of a crop, in sprite sizes
 FEATURES = 128
+GLANCES = 3  # a third one corrects what the second left, by the same network
 OFFSET = 0.2  # half image sides that an output of 1 moves the centre, for a sprite of its own size
 DIFFERENCE_GAIN, IMAGE_GAIN = 4.0, 2.0  # bring both near unit variance
 
@@ -94,7 +95,7 @@ class Glance(nn.Module):
 
 
 class Fovea(nn.Module):
-    """Two glances, the second where and as large as the first one read.
+    """Glances, each where and as large as the one before read; all but the first by one network.
 
     `at` is where a layer's parameters hold its translation, `enlargement` tells of them how many
     times its own size a sprite is shown at.
@@ -133,8 +134,8 @@ class Fovea(nn.Module):
         """
         both = torch.cat([DIFFERENCE_GAIN * (images - rest), IMAGE_GAIN * (images - 0.5)], dim=1)
         size, layer, estimates = torch.ones_like(place[:, 0]), place.new_zeros(()), []
-        for glance in self.glances:
-            reading = glance(both, place.detach(), size)
+        for number in range(GLANCES):
+            reading = self.glances[min(number, 1)](both, place.detach(), size)
             place = place + OFFSET * size[:, None] * reading.layer[:, self.at]
             kept = torch.ones_like(reading.layer)
             kept[:, self.at] = 0

@@ -71,16 +71,17 @@ def test_a_crop_of_half_the_size_shows_what_is_twice_as_large():
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
 
 
-def test_the_second_glance_goes_where_the_first_one_leads():
+def test_each_glance_goes_where_the_one_before_leads():
     model = a_model().eval()
     fovea, images = model.predictor.fovea, torch.rand(2, 6, 20, 20)
     place = torch.tensor([[0.1, -0.3], [0.4, 0.2]])
     with torch.no_grad():
-        first, second = fovea(images[:, :3], images[:, 3:], place)
+        first, second, third = fovea(images[:, :3], images[:, 3:], place)
         both = torch.cat([4 * (images[:, :3] - images[:, 3:]), 2 * (images[:, :3] - 0.5)], dim=1)
         placement = model.sequences[0].modules[1]
         size = placement.enlargement(first.layer[:, 3:])
         reading = fovea.glances[1](both, first.place, size)
+        again = fovea.glances[1](both, second.place, placement.enlargement(second.layer[:, 3:]))
     assert (size != 1).all()
     torch.testing.assert_close(second.unit, OFFSET * size)
     moved = first.place + second.unit[:, None] * reading.layer[:, fovea.at]
@@ -89,6 +90,7 @@ def test_the_second_glance_goes_where_the_first_one_leads():
     others = [0, 1, 2, 3]  # three channels, and the size
     torch.testing.assert_close((second.layer - first.layer)[:, others], reading.layer[:, others])
     torch.testing.assert_close(second.vectors, reading.vectors)
+    torch.testing.assert_close(third.vectors, again.vectors)
 
 
 def test_candidates_are_every_sprite_at_every_open_angle_and_the_chosen_one_is_kept():
