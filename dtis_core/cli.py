@@ -58,6 +58,30 @@ def evaluate(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def sweep(arguments: argparse.Namespace) -> int:
+    """`dtis sweep PRESET...`: train and score a grid of presets, settings and seeds."""
+    from dtis_core.sweeps.grid import grid, seeds_of
+
+    tasks = grid(arguments.presets, seeds_of(arguments.seeds), arguments.set)
+    out = user_path(arguments.out or RUNS / "sweep", "--out").absolute()
+    if arguments.dry_run:
+        from dtis_core.sweeps.estimate import print_estimates
+
+        print_estimates(tasks, arguments.jobs)
+        return 0
+    from dtis_core.sweeps.progress import Progress
+    from dtis_core.sweeps.sweep import sweep
+
+    progress = Progress(out, tasks)
+    try:
+        rows = sweep(tasks, out, arguments.jobs, arguments.scheduler, progress)
+    finally:
+        progress.close()
+    failed = sum(bool(row["error"]) for row in rows)
+    print(f"{len(rows) - failed} of {len(rows)} runs finished: see {out / 'results.csv'}")
+    return 1 if failed else 0
+
+
 def export(arguments: argparse.Namespace) -> int:
     """`dtis export RUN FOLDER`: copy what using and checking a run needs."""
     from dtis_core.runs.run_folder import RunFolder
@@ -149,6 +173,8 @@ def build_parser() -> argparse.ArgumentParser:
 
     _add_training_arguments(command("train", train))
 
+    _add_sweep_arguments(command("sweep", sweep))
+
     sub = command("eval", evaluate)
     sub.add_argument("run", help="run folder or shipped model")
     sub.add_argument("--data", help="another data set than the run's own")
@@ -210,6 +236,22 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
     former.add_argument("--overwrite", action="store_true", help="replace the run in --out")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE")
+
+
+def _add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("presets", nargs="+", metavar="PRESET")
+    parser.add_argument("--seeds", default="0", help="such as 0-4,7 (default: 0)")
+    parser.add_argument("--out", help="folder of the run folders and results.csv (runs/sweep)")
+    parser.add_argument("--jobs", type=int, help="runs at a time; one for each core by default")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="of a running Dask scheduler")
+    parser.add_argument("--dry-run", action="store_true", help="list runs and about how long each")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.FIELD=VALUE,...",
+        help="a setting, or several values of it to try, such as model.sprites=10,13,16",
+    )
 
 
 def main(argv: list[str] | None = None) -> int:

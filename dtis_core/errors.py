@@ -19,6 +19,10 @@ class NoLabels(DtisError):
     """Data without the true labels that scores need."""
 
 
+class InUse(DtisError):
+    """A folder or file that another process holds."""
+
+
 def suggest(word: str, known: Iterable[str]) -> str:
     """Return `", did you mean 'x'?"` for the nearest known word, or the list of known words."""
     known = sorted(known)

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 
-from dtis_core.errors import DtisError
+from dtis_core.errors import DtisError, InUse
 
 PAUSE = 0.02  # seconds between two tries
 
@@ -42,8 +42,8 @@ def locked(path: Path, what: str, patience: float = 0.0) -> Iterator[None]:
     A file that a killed process left behind does not block. Where the file system knows no locks,
     there is none.
 
-    Raises DtisError, which begins with `what` (the folder, say, that is locked), where another
-    process or thread holds it, and where the file cannot be made.
+    Raises InUse, which begins with `what` (the folder, say, that is locked), where another process
+    or thread holds it, and DtisError where the file cannot be made.
     """
     with _held(path, what, time.monotonic() + patience) as file:
         with suppress(OSError):  # no room for the holder's name: the lock holds all the same
@@ -78,7 +78,7 @@ def _held(path: Path, what: str, deadline: float) -> FileIO:
             if time.monotonic() < deadline:
                 time.sleep(PAUSE)
                 continue
-            raise DtisError(
+            raise InUse(
                 f"{what}: in use by {ascii(holder)[1:-1] or 'another process'}; "
                 "wait until it ends, or end it, and run this again"
             ) from None

@@ -1,4 +1,4 @@
 """How fast it is: a training step beside its encoder, and the editor's sliders.
 
-May import: all but workbook and cli.
+May import: all but sweeps, workbook and cli.
 """

@@ -1,4 +1,4 @@
 """What people see: figures, widgets, the scene editor and the monitor of a training run.
 
-May import: all but workbook, bench and cli. Only workbook, bench and cli may import it.
+May import: all but sweeps, workbook, bench and cli. Only workbook, bench and cli may import it.
 """

@@ -117,10 +117,15 @@ class Fovea(nn.Module):
         """Take what `get_extra_state` returned."""
         self.in_use = bool(state)
 
+    @property
+    def networks(self) -> list[Glance]:
+        """The network of the first glance, and that of all others."""
+        return [glance for glance in self.glances if isinstance(glance, Glance)]
+
     def keep_sprites(self, count: int) -> None:
         """Say that only so many sprites are left."""
-        for glance in self.glances:
-            glance.sprites = count
+        for network in self.networks:
+            network.sprites = count
 
     def forward(
         self,
@@ -135,7 +140,7 @@ class Fovea(nn.Module):
         both = torch.cat([DIFFERENCE_GAIN * (images - rest), IMAGE_GAIN * (images - 0.5)], dim=1)
         size, layer, estimates = torch.ones_like(place[:, 0]), place.new_zeros(()), []
         for number in range(GLANCES):
-            reading = self.glances[min(number, 1)](both, place.detach(), size)
+            reading = self.networks[min(number, 1)](both, place.detach(), size)
             place = place + OFFSET * size[:, None] * reading.layer[:, self.at]
             kept = torch.ones_like(reading.layer)
             kept[:, self.at] = 0

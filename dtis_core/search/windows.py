@@ -4,6 +4,7 @@ Where a layer is placed by a `Position` or one of its kind, its frame is a box i
 of it no candidate shows anything, so the error there is that of the rest of the scene.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -92,7 +93,8 @@ def _placement(
 def window_of(model: DTISprites, layer: Float[Tensor, "B V P"]) -> Window:
     """Return the boxes in which a layer can be seen, whichever of V sets of parameters it has.
 
-    They are the whole images, if a layer is not just placed.
+    They are the whole images, if a layer is not just placed, or at no finite place: there the loss
+    tells that it is not finite.
     """
     image, placement = model.config.image_size, _placement(model, layer)
     if placement is None:
@@ -103,7 +105,10 @@ def window_of(model: DTISprites, layer: Float[Tensor, "B V P"]) -> Window:
     for (centre, half), side in zip(frame, image, strict=True):
         low = ((centre - half).amin(dim=(1, 2)) + 1) * side / 2  # (B,) in pixels
         high = ((centre + half).amax(dim=(1, 2)) + 1) * side / 2
-        size = int((high - low).amax().ceil()) + 1
+        extent = float((high - low).amax())
+        if not math.isfinite(extent):
+            return Window.whole(len(layer), image, layer.device)
+        size = math.ceil(extent) + 1
         size = min(side, -(-size // MULTIPLE) * MULTIPLE)
         starts.append(((low + high - size) / 2).round().long().clamp(0, side - size))
         sizes.append(size)

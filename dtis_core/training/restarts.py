@@ -26,8 +26,8 @@ def per_sprite_views(model: DTISprites) -> Iterator[tuple[nn.Parameter, int, tup
         yield head.weights[-1], 2, (K, -1)
         yield head.biases[-1], 2, (K, -1)
     if isinstance(model.predictor, SeekingPredictor) and model.predictor.search.fovea:
-        for glance in model.predictor.fovea.glances:
-            for parameter in glance.sprite.parameters():
+        for network in model.predictor.fovea.networks:
+            for parameter in network.sprite.parameters():
                 yield parameter, 0, (K, -1)
     if isinstance(look, Attention) and look.per_sprite:
         for parameter in look.scores.parameters():  # its weight and its bias

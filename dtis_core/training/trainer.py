@@ -89,6 +89,12 @@ class Trainer:
                 for key, value in state.items()
             }
 
+    def skip_to(self, step: int) -> None:
+        """Go to a step without the learning before it; the model is of its size of images."""
+        self.step = step
+        if self.model.config.image_size != self._build_model().config.image_size:
+            self._refine()
+
     def model_for_use(self) -> DTISprites:
         """Return the model at full size, whatever the present step's."""
         if not self.halvings:
@@ -264,9 +270,7 @@ class Trainer:
                 f"{where}: is of step {step}, but the run has {self.length}; train again from the "
                 "start"
             )
-        self.step = step
-        if self.model.config.image_size != self._build_model().config.image_size:
-            self._refine()
+        self.skip_to(step)
         count = tensors[SPRITES].shape[:1].numel()
         if self.config.model.sprites <= count < self.sprites:
             self._keep_only(list(range(count)))

@@ -1,5 +1,6 @@
 """Candidates rendered in windows: what whole canvases show, and the same choices."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -100,3 +101,13 @@ def test_cutting_and_writing_are_inverse():
     window.write(written, boxes)
     assert torch.equal(window.cut(written), boxes)
     assert written.count_nonzero() == boxes.count_nonzero()
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_parameters_that_are_not_finite_end_in_a_loss_that_tells(place):
+    model = model_for(place, training=True)
+    with torch.no_grad():
+        for parameter in model.predictor.parameters():
+            parameter.fill_(math.nan)
+    loss, _ = model.loss(torch.rand(2, 3, 40, 52, dtype=torch.float64))
+    assert loss.isnan()

@@ -1,0 +1,72 @@
+"""A sweep on workers of its own: equal to single runs, whoever dies, and each failure told once."""
+
+import csv
+import os
+import signal
+
+import pytest
+from small_run import assert_same_state
+
+from dtis_core.sweeps import sweep as sweep_module
+from dtis_core.sweeps.grid import grid
+from dtis_core.sweeps.sweep import sweep
+from dtis_core.training.session import train
+
+pytestmark = pytest.mark.whole_runs
+
+TINY = [
+    "data.count=16", "data.held_out=8", "training.batch_size=4", "training.frozen=0",
+    "training.cosine_from=null", "training.reassign_until=20", "training.appearance_late=0",
+    "model.sprites=3", "search.inference_steps=1",
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch):
+    """Look at the runs more often; one thread each, as on the workers."""
+    monkeypatch.setattr(sweep_module, "PERIOD", 0.05)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+def rows_of(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_sweep_ends_as_single_runs_do_though_a_worker_is_killed(tmp_path):
+    tasks = grid(["tetrominoes"], [0, 1], [*TINY, "training.length=60"])
+    killed = []
+
+    def kill_one(tasks, rows):
+        """Kill the worker that holds the first run, once it has a checkpoint."""
+        lock = tmp_path / "sweep" / tasks[0].name / ".lock"
+        saved = (lock.parent / "trainer.safetensors").is_file()
+        if not killed and saved and lock.is_file():
+            killed.append(int(lock.read_text().split()[1]))
+            os.kill(killed[0], signal.SIGKILL)
+
+    rows = sweep(tasks, tmp_path / "sweep", 2, watch=kill_one, checkpoint_seconds=0)
+    assert killed
+    assert [row["status"] for row in rows] == ["finished", "finished"]
+    assert [row["run"] for row in rows] == [task.name for task in tasks]
+    assert all(row["error"] == "" and 0 <= row["one-look mIoU"] <= 1 for row in rows)
+    for task in tasks:
+        alone = train(task.config, tmp_path / "alone" / task.name, seed=task.seed, quiet=True)
+        assert_same_state(tmp_path / "sweep" / task.name, alone.path)
+    written = rows_of(tmp_path / "sweep" / "results.csv")
+    assert [row["run"] for row in written] == [task.name for task in tasks]
+    assert float(written[1]["best ARI"]) == rows[1]["best ARI"]
+
+
+def test_a_run_that_cannot_be_fails_alone_and_the_same_call_goes_on(tmp_path):
+    settings = [*TINY, "training.length=8", "training.network_rate=1e-3,1e9"]
+    tasks = grid(["tetrominoes"], [0], settings)
+    seen = []
+    rows = sweep(tasks, tmp_path, 1, watch=lambda tasks, rows: seen.append(len(rows)))
+    assert [row["status"] for row in rows] == ["finished", "failed"]
+    assert "the loss is" in rows[1]["error"] and seen[-1] == 2
+    weights = tmp_path / tasks[0].name / "model.safetensors"
+    before = weights.stat().st_mtime_ns
+    again = sweep(tasks, tmp_path, 1)
+    assert weights.stat().st_mtime_ns == before
+    assert [row["status"] for row in again] == ["finished", "failed"]
