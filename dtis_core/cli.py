@@ -75,6 +75,9 @@ def sweep(arguments: argparse.Namespace) -> int:
     progress = Progress(out, tasks)
     try:
         rows = sweep(tasks, out, arguments.jobs, arguments.scheduler, progress)
+    except KeyboardInterrupt:
+        print("dtis: interrupted; the same command goes on", file=sys.stderr)
+        return 130
     finally:
         progress.close()
     failed = sum(bool(row["error"]) for row in rows)
