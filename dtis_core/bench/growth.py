@@ -37,12 +37,17 @@ class Growth:
         )
 
 
+def on_noise(config: Config) -> Trainer:
+    """Return a trainer of a configuration on noise, whose content costs nothing."""
+    size = (2 * config.training.batch_size, *config.model.image_size, config.model.channels)
+    return Trainer(config, np.random.default_rng(0).integers(0, 256, size, np.uint8), seed=0)
+
+
 def growth(config: Config, settings: dict[float, list[str]], steps: int = 3) -> Growth:
     """Time training steps of a configuration under settings, by the amount that they stand for.
 
     Such as `{2: ["model.layers=2"], 4: ["model.layers=4"]}`. Steps of all amounts alternate, so
     that what else the machine does meets all alike; they are of full size, with all modules on.
-    Images are noise, whose content costs nothing.
 
     Raises DtisError for fewer than two amounts, or a setting that cannot be.
     """
@@ -50,11 +55,8 @@ def growth(config: Config, settings: dict[float, list[str]], steps: int = 3) -> 
         raise DtisError(f"settings: a line needs two amounts or more, found {len(settings)}")
     trainers = {}
     for amount, changes in settings.items():
-        changed = config.override([*WHOLE, *changes])
-        size = (2 * changed.training.batch_size, *changed.model.image_size, changed.model.channels)
-        images = np.random.default_rng(0).integers(0, 256, size, np.uint8)
-        trainers[amount] = trainer = Trainer(changed, images, seed=0)
-        trainer.step = trainer.length // 2
+        trainers[amount] = trainer = on_noise(config.override([*WHOLE, *changes]))
+        trainer.skip_to(trainer.length // 2)
     seconds = {amount: [] for amount in trainers}
     for turn in range(WARM_UP + steps):
         for amount, trainer in trainers.items():

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from dtis_core.config import ModelConfig, SearchConfig
 from dtis_core.model.canvas import pixel_centres
 from dtis_core.model.predictor import LayerwiseMLP, Look, Pooling, Prediction, Predictor
-from dtis_core.model.transformations import Sequence
+from dtis_core.model.transformations import Position, Sequence
 from dtis_core.search.fovea import REACH, Fovea, Glance, angles_of
 from dtis_core.search.transformations import Placement
 
@@ -49,21 +49,29 @@ class Attention(Look):
         return attended, torch.stack([x, y], dim=-1)
 
 
-def translation_slice(sequence: Sequence) -> slice | None:
-    """Return where a sequence's parameters hold a translation (x, y), if it has one."""
+def placing(sequence: Sequence) -> tuple[Position, slice] | None:
+    """Return the module that places a sprite, and where its parameters are, if there is one."""
     for name, module in zip(sequence.names, sequence.modules, strict=True):
-        if hasattr(module, "translation"):
-            start = sequence.slices[name].start
-            return slice(start + module.translation.start, start + module.translation.stop)
+        if isinstance(module, Position):
+            return module, sequence.slices[name]
     return None
 
 
+def translation_slice(sequence: Sequence) -> slice | None:
+    """Return where a sequence's parameters hold a translation (x, y), if it has one."""
+    found = placing(sequence)
+    if found is None:
+        return None
+    module, where = found
+    at = module.translation
+    return slice(where.start + at.start, where.start + at.stop)
+
+
 def enlargement(sequence: Sequence, parameters: Float[Tensor, "*lead P"]) -> Float[Tensor, "*lead"]:
-    """Return how many times its own size a sprite is shown at, where a sequence places it."""
-    for name, module in zip(sequence.names, sequence.modules, strict=True):
-        if isinstance(module, Placement):
-            return module.enlargement(parameters[..., sequence.slices[name]])
-    return torch.ones_like(parameters[..., 0])
+    """Return how many times its own size a sprite is shown at, by our module that places it."""
+    module, where = placing(sequence) or (None, slice(0))
+    assert isinstance(module, Placement)  # the rules of the configuration see to it
+    return module.enlargement(parameters[..., where])
 
 
 def start_at(

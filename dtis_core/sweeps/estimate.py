@@ -1,13 +1,12 @@
 """How long a sweep would take, from a few timed steps of each kind of run in it."""
 
 import os
-import time
 from collections.abc import Sequence
+from statistics import mean
 
-import numpy as np
-
+from dtis_core.bench.growth import on_noise
+from dtis_core.bench.step import timed
 from dtis_core.sweeps.grid import Task
-from dtis_core.training.trainer import Trainer
 
 MOMENTS = (0.1, 0.5, 0.9)  # of a run, at which a step is timed
 STEPS = 2  # timed at each, after one to warm up
@@ -19,24 +18,13 @@ def seconds_of(task: Task) -> float:
     Its steps are timed on noise, at the beginning, in the middle and near the end. Runs that
     differ in their seed take as long.
     """
-    config = task.config
-    count = 2 * config.training.batch_size
-    images = np.random.default_rng(0).integers(
-        0, 256, (count, *config.model.image_size, config.model.channels), np.uint8
-    )
     each = []
     for moment in MOMENTS:
-        trainer = Trainer(config, images, task.seed)
+        trainer = on_noise(task.config)
         trainer.skip_to(round(moment * trainer.length))
         trainer.train_step()
-        start = time.perf_counter()
-        for _ in range(STEPS):
-            trainer.train_step()
-        each.append((time.perf_counter() - start) / STEPS)
-    whole = config.training.length
-    if config.training.unit == "epoch":
-        whole *= max(1, (config.data.count or count) // config.training.batch_size)
-    return whole * float(np.mean(each))
+        each += [timed(trainer.train_step, trainer.device) for _ in range(STEPS)]
+    return task.steps * mean(each)
 
 
 def estimates(tasks: Sequence[Task]) -> dict[str, float]:

@@ -26,6 +26,13 @@ class Task:
         """The run's configuration."""
         return load_preset(self.preset).override(list(self.settings))
 
+    @property
+    def steps(self) -> int:
+        """The run's steps, as near as can be told without its images where they decide it."""
+        training, data = self.config.training, self.config.data
+        per_epoch = max(1, (data.count or 0) // training.batch_size)
+        return round(training.length * (per_epoch if training.unit == "epoch" else 1))
+
 
 def seeds_of(text: str) -> list[int]:
     """Return the seeds that a text such as `0-4,7` names, in its order.

@@ -18,7 +18,7 @@ class Progress:
 
     def __init__(self, out: Path, tasks: list[Task]):
         self.folders = {task.name: RunFolder(out / task.name) for task in tasks}
-        self.lengths = {task.name: _length(task) for task in tasks}
+        self.lengths = {task.name: task.steps for task in tasks}
         self.told: set[str] = set()
         self.bar = tqdm(
             total=sum(self.lengths.values()),
@@ -46,14 +46,6 @@ class Progress:
     def close(self) -> None:
         """End the display."""
         self.bar.close()
-
-
-def _length(task: Task) -> int:
-    """Return a run's steps; as near as can be told without its images, where they decide it."""
-    training, data = task.config.training, task.config.data
-    if training.unit == "step":
-        return round(training.length)
-    return round(training.length * max(1, (data.count or 0) // training.batch_size))
 
 
 def _last(folder: RunFolder) -> tuple[int, float]:

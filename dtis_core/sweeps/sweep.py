@@ -47,6 +47,8 @@ def sweep(
     with _client(jobs, scheduler) as client:
         from distributed import wait
 
+        if watch:
+            print(f"the workers at work: {client.dashboard_link}", flush=True)
         submit = client.submit
         waiting = {
             submit(
