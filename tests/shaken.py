@@ -15,7 +15,7 @@ SMALL = [
 
 def shaken_run(settings, dtype=torch.float32):
     """A run of the fast preset of Multi-dSprites, in small, with other settings."""
-    config = load_preset("multi-dsprites").override([*SMALL, *settings])
+    config = load_preset("multi-dsprites/quick").override([*SMALL, *settings])
     torch.manual_seed(3)
     model = build_model(config.model, config.search).to(dtype).eval()
     with torch.no_grad():

@@ -87,7 +87,6 @@ def test_an_unknown_preset_is_answered_with_the_nearest(capsys, tmp_path):
         ("data.count=0", ["data.count must be at least 1"]),
         ("data.held_out=0", ["data.held_out must be at least 1"]),
         ("data.path=2021-13-45", ["'2021-13-45' is not a YAML value"]),
-        ("training.refit_at=0", ["training.refit_at must be above 0"]),
         ("data.path=3", ["path", "expected", "found 3"]),
         ("data.train_split=tarin", ["'tetrominoes' has no split 'tarin', did you mean 'train'"]),
     ],

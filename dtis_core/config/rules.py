@@ -81,10 +81,6 @@ def _training_rules(config: "Config") -> Rules:
         ordered = training.retire_from <= training.retire_until < training.length
         rule = "from training.retire_from to before training.length"
         yield ordered, "training.retire_until", rule
-    if training.refit_at is not None:
-        inside = training.coarse_until <= training.refit_at <= training.length
-        rule = "from training.coarse_until to training.length"
-        yield inside, "training.refit_at", rule
     known = {*model.layer_transformations, *model.sprite_transformations,
              *model.background_transformations}  # fmt: skip
     for name in training.curriculum:

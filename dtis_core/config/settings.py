@@ -110,8 +110,6 @@ class TrainingConfig:
     extra_sprites: CountOrNone = 0  # more than model.sprites at first; the least used are given up
     retire_from: NotNegative = 0  # one after the other between these two
     retire_until: NotNegative = 0
-    refit_at: Positive | None = None  # sprites are fitted to polished scenes there, and then kept
-    refit_rate: Positive = 3e-4  # the network's rate from there, falling to 0 at the end
 
 
 SECTIONS = ("data", "model", "search", "training")

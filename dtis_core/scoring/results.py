@@ -43,8 +43,6 @@ ROWS = (
         {"ARI": "95.1 ± 0.1", "ARI-FG": "92.5 ± 0.3", "mACC": "91.3 ± 0.9", "mIoU": "84.0 ± 1.4"}),
     Row("CLEVR6 (rendered, not official)", "clevr6-rendered/fast",
         {"ARI": "90.7 ± 0.1", "ARI-FG": "97.2 ± 0.2", "mACC": "73.9 ± 2.1", "mIoU": "56.3 ± 2.9"}),
-    Row("Multi-dSprites (generated), fovea", "multi-dsprites/fovea",
-        {"ARI": "95.1 ± 0.1", "ARI-FG": "92.5 ± 0.3", "mACC": "91.3 ± 0.9", "mIoU": "84.0 ± 1.4"}),
     Row("Multi-dSprites2 (generated)", "multi-dsprites2/fast", {"ARI": "95.2 ± 1.9"}),
     Row("Multi-dSprites2, exhaustive search", "multi-dsprites2/fast", {"ARI": "95.9 ± 0.3"},
         ("model.selection=exhaustive",)),

@@ -11,14 +11,12 @@ from dtis_core.errors import DtisError
 
 
 def check_steps(training: TrainingConfig, in_steps: Callable[[float], int]) -> None:
-    """Raise DtisError where what takes a step at least takes none of this many images."""
-    for name in ("length", "refit_at"):
-        value = getattr(training, name)
-        if value is not None and in_steps(value) < 1:
-            raise DtisError(
-                f"training.{name}: {value:g} of unit {training.unit} rounds to no step at all; "
-                "give more"
-            )
+    """Raise DtisError where the length is no step of this many images."""
+    if in_steps(training.length) < 1:
+        raise DtisError(
+            f"training.length: {training.length:g} of unit {training.unit} rounds to no step at "
+            "all; give more"
+        )
 
 
 def check_batch(encoder: nn.Module, images: int, size: tuple[int, int]) -> None:

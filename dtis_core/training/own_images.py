@@ -10,8 +10,7 @@ from dtis_core.paths import user_path
 SIDES = (16, 256)
 MOMENTS = (
     "warm_up", "frozen", "empty_from", "appearance_late", "cosine_from", "reassign_until",
-    "coarse_until", "quarter_until", "retire_from", "retire_until", "refit_at", "dreams_from",
-    "fovea_from",
+    "coarse_until", "quarter_until", "retire_from", "retire_until", "dreams_from", "fovea_from",
 )  # fmt: skip
 """The fields of TrainingConfig that say when something begins or ends."""
 

@@ -23,7 +23,6 @@ from dtis_core.training.coarse_to_fine import fitted, halved, refined
 from dtis_core.training.dreams import Dreams
 from dtis_core.training.feasible import check_batch, check_steps
 from dtis_core.training.optimizer import NETWORKS, build_optimizer
-from dtis_core.training.refitting import REFIT_IMAGES, refit
 from dtis_core.training.restarts import keep_only, reassign
 from dtis_core.training.schedule import half_cosine
 from dtis_core.weights import check_tensors, load_weights
@@ -108,17 +107,6 @@ class Trainer:
         return self.step < self.in_steps(self.config.training.frozen)
 
     @property
-    def refit_step(self) -> int:
-        """The step at which sprites are fitted for good; the length of a run that never does so."""
-        at = self.config.training.refit_at
-        return self.length if at is None else self.in_steps(at)
-
-    @property
-    def refitted(self) -> bool:
-        """Whether sprites have been fitted for good."""
-        return self.config.training.refit_at is not None and self.step >= self.refit_step
-
-    @property
     def steps_per_epoch(self) -> int:
         """Batches in one pass over the images: see `TrainingConfig`."""
         training = self.config.training
@@ -147,20 +135,17 @@ class Trainer:
 
     def rate_factor(self, group: str) -> float:
         """Return what the schedule multiplies a group's rate with at the present step."""
-        training, step, refit_step = self.config.training, self.step, self.refit_step
+        training, step = self.config.training, self.step
         waiting = self.frozen and training.freeze == "images"
-        if group not in NETWORKS and (waiting or self.refitted):
+        if group not in NETWORKS and waiting:
             return 0.0
-        if self.refitted:
-            factor = training.refit_rate / training.network_rate
-            return factor * half_cosine((step - refit_step) / (self.length - refit_step))
         factor = min(1.0, (step + 1) / max(1, self.in_steps(training.warm_up)))
         if group not in NETWORKS and not training.decay_sprites:
             return factor
         factor *= 0.1 ** sum(step >= self.in_steps(at) for at in training.decay_at)
         if training.cosine_from is not None:
             start = self.in_steps(training.cosine_from)
-            factor *= half_cosine((step - start) / max(1, refit_step - start))
+            factor *= half_cosine((step - start) / max(1, self.length - start))
         return factor
 
     def active_transformations(self) -> frozenset[str]:
@@ -235,19 +220,11 @@ class Trainer:
         last = self.step + 1 == self.in_steps(training.retire_until)
         if last or (self.step + 1) % training.reassign_every == 0:
             self._reassign_and_retire()
-        halvings, refitted = self.halvings, self.refitted
+        halvings = self.halvings
         self.step += 1
         if self.halvings < halvings:
             self._refine()
-        if self.refitted and not refitted:
-            self._refit()
         return value
-
-    def _refit(self) -> None:
-        """Fit the sprites to some training images; no transformation is left to the curriculum."""
-        chosen = np.random.default_rng(self.seed).permutation(len(self.images))[:REFIT_IMAGES]
-        self.model.active = None
-        refit(self.model, self._images(chosen), self.config.search)
 
     def state(self) -> dict[str, Tensor]:
         """Return all tensors that resuming needs; the step goes beside them."""
@@ -314,9 +291,8 @@ class Trainer:
         used = max(1.0, float(self.usage.sum()))
         self.share, self.invisible = self.usage / used, self.hidden / used
         self.dead_sprites, self.hidden = int((self.usage == 0).sum()), 0
-        started = not self.frozen and not self.refitted
         until = training.reassign_until
-        if started and (until is None or self.step < self.in_steps(until)):
+        if not self.frozen and (until is None or self.step < self.in_steps(until)):
             self.reassigned += reassign(
                 self.model, self.optimizer, self.share, training.reassign_below / 100 / self.sprites
             )

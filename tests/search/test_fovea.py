@@ -21,7 +21,7 @@ SETTINGS = [
 
 
 def a_model(*settings, seed=0):
-    config = load_preset("multi-dsprites/fovea").override([*SETTINGS, *settings])
+    config = load_preset("multi-dsprites").override([*SETTINGS, *settings])
     torch.manual_seed(seed)
     model = build_model(config.model, config.search)
     with torch.no_grad():
@@ -144,9 +144,7 @@ def test_the_place_is_the_attended_one_and_the_offsets():
 )  # fmt: skip
 def test_foveas_that_cannot_be(setting, problem):
     with pytest.raises(DtisError, match=problem):
-        load_preset("multi-dsprites/fovea").override(
-            [*SETTINGS, "search.views=1", *setting.split("\n")]
-        )
+        load_preset("multi-dsprites").override([*SETTINGS, "search.views=1", *setting.split("\n")])
 
 
 def test_without_harmonics_it_reads_all_but_angles():

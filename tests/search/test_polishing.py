@@ -18,7 +18,7 @@ SMALL = [
     "model.image_size=[20, 20]", "model.sprite_size=[12, 12]", "model.mask_sigma=3",
     "model.layers=3", "search.turns=1", "search.inference_turns=null",
 ]  # fmt: skip
-CONFIG = load_preset("multi-dsprites/fovea").override(SMALL)
+CONFIG = load_preset("multi-dsprites").override(SMALL)
 
 
 @pytest.fixture

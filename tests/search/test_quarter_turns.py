@@ -105,6 +105,6 @@ def test_a_run_can_seek_otherwise_and_stays_as_it_is(images):
 )  # fmt: skip
 def test_views_are_for_models_whose_scenes_can_be_turned(setting):
     settings = [*SMALL, *SETTINGS, "search.turns=1", "training.curriculum={}", setting]
-    config = load_preset("multi-dsprites").override(settings)
+    config = load_preset("multi-dsprites/quick").override(settings)
     with pytest.raises(DtisError, match="search.views must be 1 unless images"):
         config.override(["search.views=2"])

@@ -212,7 +212,7 @@ def test_more_turns_at_inference_fit_at_least_as_well():
 )
 def test_searches_that_cannot_be(setting, problem):
     with pytest.raises(DtisError, match=problem):
-        load_preset("multi-dsprites").override(
+        load_preset("multi-dsprites/quick").override(
             [
                 "search.looks=image",
                 "search.depths=given",

@@ -18,7 +18,7 @@ SETTINGS = [
     "training.length=12", "training.frozen=1", "training.curriculum={rotation: 1}",
     "training.coarse_until=3", "training.dreams_from=2", "training.fovea_from=4",
     "training.cosine_from=6", "training.reassign_every=3", "training.reassign_below=200",
-    "training.reassign_until=null", "training.warm_up=0", "training.refit_at=null",
+    "training.reassign_until=null", "training.warm_up=0",
     "model.empty_sprite=false",
 ]  # fmt: skip
 
@@ -27,7 +27,7 @@ BARS = [(slice(2, 10), slice(5, 7)), (slice(3, 9), slice(3, 9)), (slice(2, 10), 
 
 
 def a_trainer(*settings, steps=0):
-    config = load_preset("multi-dsprites/fovea").override([*SETTINGS, *settings])
+    config = load_preset("multi-dsprites").override([*SETTINGS, *settings])
     images = np.random.default_rng(0).integers(0, 256, (16, 24, 24, 3), dtype=np.uint8)
     trainer = Trainer(config, images, 0)
     for _ in range(steps):

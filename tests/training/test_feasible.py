@@ -13,7 +13,6 @@ TINY = ["model.image_size=[4, 4]", "model.sprite_size=[4, 4]"]
     [
         (["training.length=0.4"], "training.length: 0.4 of unit step rounds to no step"),
         (["training.length=0.05", "training.unit=epoch"], "0.05 of unit epoch rounds to no step"),
-        (["training.refit_at=0.3"], "training.refit_at: 0.3 of unit step"),
     ],
 )
 def test_what_is_no_whole_step_is_refused(settings, message):

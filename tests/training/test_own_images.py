@@ -63,7 +63,7 @@ def test_every_setting_of_the_schedule_is_known_to_be_a_moment_or_not():
     scaled_apart = {"length", "curriculum", "decay_at"}
     no_moments = {
         "unit", "batch_size", "network_rate", "appearance_rate", "mask_rate", "weight_decay",
-        "second_moment", "appearance_late_rate", "refit_rate", "decay_sprites", "reassign_below",
+        "second_moment", "appearance_late_rate", "decay_sprites", "reassign_below",
         "reassign_every", "extra_sprites", "encoder_rate", "freeze",
     }  # fmt: skip
     names = {field.name for field in fields(TrainingConfig)}
