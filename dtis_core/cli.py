@@ -13,6 +13,7 @@ def train(arguments: argparse.Namespace) -> int:
     from dtis_core import datasets
     from dtis_core.config import load_preset
     from dtis_core.scoring.score import score_each
+    from dtis_core.training.ranks import first_rank
     from dtis_core.training.session import train
 
     config = load_preset(arguments.preset).override(arguments.set)
@@ -20,7 +21,8 @@ def train(arguments: argparse.Namespace) -> int:
     out = arguments.out
     if out is None:
         out = RUNS / f"{config.preset.replace('/', '-')}-{arguments.seed}"
-    print(f"training {config.preset} with seed {arguments.seed} in {out}", flush=True)
+    if first_rank():
+        print(f"training {config.preset} with seed {arguments.seed} in {out}", flush=True)
     folder = train(
         config,
         out,
@@ -32,6 +34,8 @@ def train(arguments: argparse.Namespace) -> int:
         checkpoint_seconds=arguments.checkpoint_seconds,
     )
     status = folder.manifest()["status"]
+    if not first_rank():
+        return 130 if status == "interrupted" else 0
     print(f"{status} at step {folder.manifest()['step']}: {out}")
     if status in ("finished", "stopped"):
         try:

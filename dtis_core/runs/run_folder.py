@@ -109,7 +109,7 @@ class RunFolder:
         return (self.path / "config.yaml").is_file()
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self) -> Iterator["RunFolder"]:
         """Hold the folder for a training, and clear away what a killed one left half-written.
 
         A folder that the training makes but writes nothing in goes again. Raises DtisError that
@@ -124,7 +124,7 @@ class RunFolder:
                         remove(file)
                     for file in leftovers(self.path / "sprites", PICTURE):
                         remove(file)
-                yield
+                yield self
         finally:
             for path in made:
                 with suppress(OSError):

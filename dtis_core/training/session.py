@@ -19,6 +19,7 @@ from dtis_core.config import SECTIONS, Config, load_preset
 from dtis_core.errors import DtisError
 from dtis_core.runs.run_folder import Checkpoint, RunFolder
 from dtis_core.training.health import Health
+from dtis_core.training.ranks import ranks_on
 from dtis_core.training.trainer import Trainer
 
 LOG_EVERY = 20  # steps
@@ -58,7 +59,8 @@ def train(  # noqa: PLR0913 - a keyword for each option of `dtis train`
     `config` is a configuration or the name of a preset, such as "tetrominoes/quick".
 
     `resume` continues the folder's run, with identical results on a CPU; the configuration and
-    seed must be the folder's own. A Ctrl-C or a watcher's stop leaves a usable folder. Raises
+    seed must be the folder's own. Processes that torchrun started are the `Ranks` of one run,
+    however many it had before. A Ctrl-C or a watcher's stop leaves a usable folder. Raises
     DtisError for bad input, a folder in use, a loss that is not finite or a disk that is full;
     after that, as after any other exception, the run's status is "failed".
     """
@@ -69,10 +71,10 @@ def train(  # noqa: PLR0913 - a keyword for each option of `dtis train`
     if not checkpoint_seconds >= 0:  # nan, too, would never be over
         raise DtisError(f"checkpoint_seconds: must be 0 or more, found {checkpoint_seconds}")
     config = load_preset(config) if isinstance(config, str) else config
-    folder = RunFolder(out)
-    with folder.writing():
+    ranks = ranks_on(check_device(device))
+    with ranks.folder(out).writing() as folder:
         data = datasets.load_for(config, config.data.train_split, config.data.count)
-        trainer = Trainer(config, data.images, seed, check_device(device))
+        trainer = Trainer(config, data.images, seed, ranks.device, ranks)
         if resume:
             seconds = _go_on(folder, trainer, data.fingerprint)
         else:
@@ -80,8 +82,10 @@ def train(  # noqa: PLR0913 - a keyword for each option of `dtis train`
             if overwrite:
                 folder.clear()
             folder.begin(config, seed, data.fingerprint, data.name)
+        folder.update_manifest(ranks=ranks.count)
         end = min(trainer.length, max_steps or trainer.length)
         try:
+            quiet = quiet or ranks.rank > 0
             _Session(folder, trainer, end, seconds, watcher, quiet, checkpoint_seconds).run()
         except BaseException as error:
             status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
@@ -125,29 +129,26 @@ def check_same_run(folder: RunFolder, config: Config, seed: int, fingerprint: st
 
 
 @contextmanager
-def between_steps() -> Iterator[Callable[[], None]]:
-    """Hold back a Ctrl-C until the yielded function is called, so that no step is half done.
+def between_steps(firmly: bool = False) -> Iterator[Callable[[], bool]]:
+    """Hold back a Ctrl-C, so that no step is half done; the yielded function tells of it.
 
-    A second Ctrl-C acts at once. Only a process's main thread gets signals; others hold nothing.
+    A second Ctrl-C acts at once, unless it is to be held back `firmly`. Only a process's main
+    thread gets signals; others hold nothing.
     """
     pressed = threading.Event()
-
-    def check() -> None:
-        if pressed.is_set():
-            raise KeyboardInterrupt
-
     if threading.current_thread() is not threading.main_thread():
-        yield check
+        yield pressed.is_set
         return
     former = signal.getsignal(signal.SIGINT)
 
     def press(number: int, frame: object) -> None:
         pressed.set()
-        signal.signal(signal.SIGINT, former)
+        if not firmly:
+            signal.signal(signal.SIGINT, former)
 
     signal.signal(signal.SIGINT, press)
     try:
-        yield check
+        yield pressed.is_set
     finally:
         signal.signal(signal.SIGINT, former)
 
@@ -192,7 +193,8 @@ class _Session:
         status = "interrupted"
         every = max(1, trainer.length // SNAPSHOTS)
         try:
-            with between_steps() as check_interrupt:
+            # torchrun sends a Ctrl-C once more, and no rank may leave the others within a step.
+            with between_steps(firmly=trainer.ranks.count > 1) as interrupted:
                 while trainer.step < self.end:
                     self.whole = False
                     self.recent.append(trainer.train_step())
@@ -205,17 +207,22 @@ class _Session:
                             break
                     if time.monotonic() - self.saved > self.checkpoint_seconds:
                         self._save("running")
-                    check_interrupt()
+                    if trainer.ranks.any(interrupted()):
+                        raise KeyboardInterrupt
             status = "finished" if trainer.step >= trainer.length else "stopped"
         except KeyboardInterrupt:
             where, lost = ("at", "") if self.whole else ("within", " from the last checkpoint")
-            self.bar.write(f"interrupted {where} step {trainer.step}; continue with --resume{lost}")
+            self._say(f"interrupted {where} step {trainer.step}; continue with --resume{lost}")
         finally:
             self.bar.close()
         if self.whole:
             self._save(status)
         else:
             self.folder.update_manifest(status=status)
+
+    def _say(self, line: str) -> None:
+        if not self.trainer.ranks.rank:
+            self.bar.write(line)
 
     def _save(self, status: str) -> None:
         trainer = self.trainer
@@ -231,7 +238,7 @@ class _Session:
         self.losses.append(loss)
         problems = self.health.problems(trainer, loss)
         for line in self.health.news(problems):
-            self.bar.write(line)
+            self._say(line)
         rate = trainer.config.training.batch_size * trainer.step / max(self.seconds, 1e-9)
         self.folder.log(
             step=trainer.step,

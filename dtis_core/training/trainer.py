@@ -22,7 +22,9 @@ from dtis_core.search.seeking import SeekingSprites, build_model
 from dtis_core.training.coarse_to_fine import fitted, halved, refined
 from dtis_core.training.dreams import Dreams
 from dtis_core.training.feasible import check_batch, check_steps
+from dtis_core.training.objective import Objective
 from dtis_core.training.optimizer import NETWORKS, build_optimizer
+from dtis_core.training.ranks import ALONE, Ranks
 from dtis_core.training.restarts import keep_only, reassign
 from dtis_core.training.schedule import half_cosine
 from dtis_core.weights import check_tensors, load_weights
@@ -33,10 +35,19 @@ SPRITES = "model.sprites.appearances"  # the tensor of a checkpoint that shows K
 
 
 class Trainer:
-    """Trains one model on uint8 images (N, H, W, C) held in memory."""
+    """Trains one model on uint8 images (N, H, W, C) held in memory, as one of some `ranks`."""
 
-    def __init__(self, config: Config, images: np.ndarray, seed: int, device: str = "cpu"):
+    def __init__(
+        self,
+        config: Config,
+        images: np.ndarray,
+        seed: int,
+        device: str = "cpu",
+        ranks: Ranks = ALONE,
+    ):
         self.config, self.seed, self.device = config, seed, torch.device(device)
+        self.ranks = ranks
+        ranks.check(len(images), config.training.batch_size, config.training.unit)
         self.images = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
         check_steps(config.training, self.in_steps)
         torch.manual_seed(seed)  # initial weights only
@@ -50,6 +61,7 @@ class Trainer:
             mean = torch.from_numpy(mean).float().permute(2, 0, 1)  # (C, H, W)
             self.model.backgrounds.start_from(self._scaled(mean[None])[0])
         self.optimizer = build_optimizer(self.model, self.config.training)
+        self.objective = self._objective()
         self.noise = torch.Generator(self.device)
         self.usage = torch.zeros(self.sprites, dtype=torch.float64)
         self.reassigned = 0  # restarts of sprites so far
@@ -76,6 +88,10 @@ class Trainer:
         small = halved(model, self.halvings)
         return build_model(small, self.config.search, model.image_size).to(self.device)
 
+    def _objective(self) -> nn.Module:
+        """Return what the present model's parameters are to lower, on all ranks."""
+        return self.ranks.wrapped(Objective(self.model, self._count))
+
     def _refine(self) -> None:
         """Go on at the present size: same networks; sprites, backgrounds and moments enlarged."""
         former = dict(self.model.named_parameters()), self.optimizer.state
@@ -87,6 +103,7 @@ class Trainer:
                 key: fitted(value, parameter) if value.dim() else value
                 for key, value in state.items()
             }
+        self.objective = self._objective()
 
     def skip_to(self, step: int) -> None:
         """Go to a step without the learning before it; the model is of its size of images."""
@@ -168,13 +185,17 @@ class Trainer:
         return model.selection_steps
 
     def batch(self) -> Float[Tensor, "B C H W"]:
-        """Return the images of the present step, in [0, 1]: each epoch its own permutation."""
+        """Return this rank's images of the present step, in [0, 1]."""
+        return self._scaled(self._images(self.ranks.share(self._numbers())))
+
+    def _numbers(self) -> np.ndarray:
+        """Return the numbers of the present step's images: each epoch is its own permutation."""
         epoch, index = divmod(self.step, self.steps_per_epoch)
         size = self.config.training.batch_size
         if getattr(self, "_order_of", None) != epoch:
             self._order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
             self._order_of = epoch
-        return self._scaled(self._images(self._order[index * size : (index + 1) * size]))
+        return self._order[index * size : (index + 1) * size]
 
     def _images(self, chosen: np.ndarray) -> Float[Tensor, "B C H W"]:
         """Return images in [0, 1], given by their numbers."""
@@ -202,21 +223,21 @@ class Trainer:
         noise = model.draw_noise(self.noise)
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate(group["name"])
-        loss, scene = model.loss(self.batch(), noise, self.selection_steps())
-        value = loss.item()
+        if self.ranks.rank:  # each rank has dreams of its own
+            self.noise.manual_seed(self.noise.initial_seed() * self.ranks.count + self.ranks.rank)
+        loss, lowered = self.objective(self.batch(), noise, self.selection_steps(), dreaming)
+        weight = self.ranks.weight(len(self._numbers()))
+        value = float(self.ranks.total(weight * loss)) / self.ranks.count
         if not math.isfinite(value):
             raise DtisError(
                 f"the loss is {value} at step {self.step}; the last checkpoint is kept. "
                 "Try lower rates, such as --set training.network_rate=3e-4"
             )
-        if dreaming:
-            loss = loss + dreaming.lesson(scene)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        (weight * lowered).backward()
         if self.frozen and training.freeze == "sprites":
             self.model.sprites.zero_grad()  # none at all: Adam leaves them out
         self.optimizer.step()
-        self._count(scene)
         last = self.step + 1 == self.in_steps(training.retire_until)
         if last or (self.step + 1) % training.reassign_every == 0:
             self._reassign_and_retire()
@@ -282,8 +303,11 @@ class Trainer:
         """Count uses of each sprite, and layers that hide what they use."""
         sprites = scene.selection.sprites
         brightest = scene.alphas[:, -sprites.shape[1] :].detach().amax(dim=(2, 3, 4))  # (B, L)
-        self.hidden += int(((sprites > 0) & (brightest < VISIBLE)).sum())
-        self.usage += torch.bincount(sprites.flatten().cpu(), minlength=self.sprites + 1)[1:]
+        hidden = ((sprites > 0) & (brightest < VISIBLE)).sum()
+        uses = torch.bincount(sprites.flatten(), minlength=self.sprites + 1)[1:]
+        counts = self.ranks.total(torch.cat([uses, hidden[None]])).cpu()
+        self.usage += counts[:-1]
+        self.hidden += int(counts[-1])
 
     def _reassign_and_retire(self) -> None:
         """Restart sprites too little used (C.2), and give up extra ones that are due."""
@@ -310,5 +334,6 @@ class Trainer:
 
     def _keep_only(self, kept: list[int]) -> None:
         keep_only(self.model, self.optimizer, kept)
+        self.objective = self._objective()
         self.sprites = len(kept)
         self.usage, self.share = self.usage[kept], self.share[kept]
