@@ -1,6 +1,6 @@
 # Everything runs in .venv, which `make setup` fills with the versions that pyproject.toml pins.
 .DEFAULT_GOAL := help
-.PHONY: help setup workbook figures test test-any-cpu fuzz test-browser outputs clean
+.PHONY: help setup workbook figures test test-any-cpu fuzz test-browser test-load outputs clean
 
 BIN := .venv/bin
 # The interpreters to make .venv with, best first, unless one is named: `make setup PYTHON=...`.
@@ -45,7 +45,8 @@ setup: .venv/installed ## make .venv and install the project there (instant when
 	    $$python -m venv --clear .venv || exit 1; \
 	fi
 	@echo "Installing dtis and its pinned packages into .venv: some minutes and 6 GB the first time."
-	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@# Python compiles what it imports, and so not the thousands of modules that nothing here does.
+	$(BIN)/python -m pip install --quiet --no-compile --editable '.[test]'
 	@cp dtis_core/display/jupyter_server.json .venv/etc/jupyter/jupyter_server_config.d/dtis.json
 	@touch $@
 
@@ -91,6 +92,9 @@ test-browser: setup ## drive the scene editor in JupyterLab by headless Chromium
 	@$(BIN)/python -c 'import playwright' 2>/dev/null \
 	    || $(BIN)/python -m pip install --quiet --editable '.[browser]'
 	$(BIN)/python -m pytest -m browser tests/browser
+
+test-load: setup ## kill workers and schedulers of sweeps, fill a disk, look for leaks: some minutes
+	$(BIN)/python -m pytest -m load tests
 
 outputs: setup ## run the notebooks, or NOTEBOOKS=..., and store their outputs in them
 	OMP_NUM_THREADS=1 DTIS_FIGURES="$(CURDIR)/build/figures" $(BIN)/jupyter nbconvert \

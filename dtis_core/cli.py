@@ -152,11 +152,17 @@ def data(arguments: argparse.Namespace) -> int:
 
 
 def bench(arguments: argparse.Namespace) -> int:
-    """`dtis bench NAME`: time a training step beside its encoder and the oracle; or the sliders."""
+    """`dtis bench NAME`: time a training step beside its encoder; or the sliders, or the scale."""
     if arguments.preset == "sliders":
         from dtis_core.bench.sliders import bench_sliders, print_sliders
 
         print_sliders(bench_sliders(arguments.seconds), arguments.json)
+        return 0
+    if arguments.preset == "scale":
+        from dtis_core.bench.scale import bench_scale, print_scale
+
+        rows = bench_scale()
+        print(json.dumps(rows)) if arguments.json else print_scale(rows)
         return 0
     from dtis_core.bench.step import bench, literal_loss, print_bench
 
@@ -223,7 +229,8 @@ def build_parser() -> argparse.ArgumentParser:
     sub = command("bench", bench)
     sub.add_argument(
         "preset",
-        help="such as tetrominoes/paper, tetrominoes for all families, or sliders (of the editor)",
+        help="such as tetrominoes/paper; tetrominoes for all families; sliders, of the editor; or "
+        "scale, of sweeps and ranks",
     )
     sub.add_argument("--seconds", type=float, default=20.0, help="time per measurement")
     sub.add_argument("--device", default="cpu")

@@ -194,14 +194,14 @@ def foreground_iou(true: Shaped[np.ndarray, "..."], predicted: Shaped[np.ndarray
 
 
 def summarise(values: list[float] | Float[np.ndarray, " runs"]) -> tuple[float, float]:
-    """Return mean and (population) standard deviation over runs.
+    """Return mean and standard deviation over n runs: of the sample, n - 1; 0 for a single run.
 
     Raises:
         DtisError: there is no value.
     """
     if not len(values):
         raise DtisError("values: found none; give the score of at least one run")
-    return float(np.mean(values)), float(np.std(values))
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
 
 def filter_outlier(

@@ -270,7 +270,7 @@ def test_no_image_and_negative_labels_are_refused():
 
 
 def test_summary_over_runs():
-    assert metrics.summarise([1.0, 3.0]) == (2.0, 1.0)
+    assert metrics.summarise([1.0, 2.0, 3.0]) == (2.0, 1.0)
     assert metrics.summarise(np.array([0.7])) == (0.7, 0.0)
     with pytest.raises(DtisError, match="at least one run"):
         metrics.summarise([])

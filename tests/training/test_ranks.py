@@ -96,6 +96,7 @@ def test_more_ranks_than_images_are_refused(ranks):
         )
 
 
+@pytest.mark.load
 def test_a_command_is_stopped_by_ctrl_c_on_all_ranks_and_goes_on(tmp_path):
     settings = [f"--set={text}" for text in (*SMALL, "training.length=400")]
     command = [*TWO, "-m", "dtis_core", "train", "tetrominoes", *settings, f"--out={tmp_path}/run"]
