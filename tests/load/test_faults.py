@@ -160,8 +160,8 @@ def test_many_small_sweeps_leave_no_process_no_file_and_no_port(tmp_path):
         return len(me.children(recursive=True)), me.num_fds(), len(me.net_connections())
 
     counts = []
-    for number in range(20):  # of ten tasks each
-        tasks = grid(["tetrominoes"], range(10), [*TINY, "training.length=1"])
+    for number in range(10):  # of twenty tasks each
+        tasks = grid(["tetrominoes"], range(20), [*TINY, "training.length=1"])
         rows = sweep(tasks, tmp_path / str(number), 2)
         assert all(row["status"] == "finished" for row in rows)
         assert RunFolder(tmp_path / str(number) / tasks[0].name).manifest()["status"] == "finished"
