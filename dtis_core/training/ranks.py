@@ -21,8 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from dtis_core.errors import DtisError
 from dtis_core.runs.run_folder import RunFolder
-
-MOMENTUM = 0.1  # of what batches are normalised by at inference: PyTorch's default
+from dtis_core.training.shared_norm import share_norms
 
 
 class Ranks:
@@ -36,7 +35,7 @@ class Ranks:
         return WrittenElsewhere(path) if self.rank else RunFolder(path)
 
     def share(self, numbers: np.ndarray) -> np.ndarray:
-        """Return every so manieth of a batch's images: this rank's."""
+        """Return this rank's images of a batch."""
         return numbers[self.rank :: self.count]
 
     def weight(self, images: int) -> float:
@@ -63,9 +62,9 @@ class Ranks:
 
     def any(self, flag: bool) -> bool:
         """Return whether the flag is set on any rank."""
-        return (
-            flag if self.count == 1 else bool(self.total(torch.ones(1, device=self.device) * flag))
-        )
+        if self.count == 1:
+            return flag
+        return bool(self.total(torch.tensor(float(flag), device=self.device)))
 
     def wrapped(self, module: nn.Module) -> nn.Module:
         """Return a module that averages gradients over ranks, if there are several."""
@@ -113,50 +112,3 @@ class WrittenElsewhere(RunFolder):
 
     begin = clear = start_again = write_manifest = update_manifest = note_resumption = _leave
     log = snapshot = save = forget_after = _leave
-
-
-class Total(torch.autograd.Function):
-    """The sum over ranks, through which each rank's gradient is that of all ranks' losses."""
-
-    @staticmethod
-    def forward(_: object, values: Tensor) -> Tensor:
-        """Return the sum."""
-        values = values.clone()
-        dist.all_reduce(values)
-        return values
-
-    @staticmethod
-    def backward(_: object, gradient: Tensor) -> Tensor:
-        """Return the sum of the gradients."""
-        gradient = gradient.clone()
-        dist.all_reduce(gradient)
-        return gradient
-
-
-class SharedNorm(nn.BatchNorm2d):
-    """Batch normalisation over all ranks' images; `nn.SyncBatchNorm` has none for a CPU."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Normalise features (B, F, y, x) by all ranks' means and variances."""
-        if not self.training:
-            return super().forward(input)
-        size = input.new_tensor([input.numel() // input.shape[1]])
-        sums = Total.apply(torch.cat([input.sum(dim=(0, 2, 3)), size]))
-        mean, count = sums[:-1] / sums[-1], sums[-1]
-        off = input - mean[:, None, None]
-        variance = Total.apply(off.square().sum(dim=(0, 2, 3))) / count
-        with torch.no_grad():
-            kept = self.running_mean, self.running_var, self.num_batches_tracked
-            assert kept[0] is not None and kept[1] is not None and kept[2] is not None
-            kept[0].lerp_(mean, MOMENTUM)
-            kept[1].lerp_(variance * count / (count - 1), MOMENTUM)
-            kept[2].add_(1)
-        scale = self.weight * (variance + self.eps).rsqrt()
-        return off * scale[:, None, None] + self.bias[:, None, None]
-
-
-def share_norms(model: nn.Module) -> None:
-    """Make a model's batch normalisations those of all ranks, with weights and names unchanged."""
-    for module in model.modules():
-        if type(module) is nn.BatchNorm2d:
-            module.__class__ = SharedNorm

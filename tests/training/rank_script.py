@@ -9,8 +9,9 @@ from torch import nn
 
 from dtis_core.config import load_preset
 from dtis_core.errors import DtisError
-from dtis_core.training.ranks import Ranks, ranks_on, share_norms
+from dtis_core.training.ranks import Ranks, ranks_on
 from dtis_core.training.session import train
+from dtis_core.training.shared_norm import share_norms
 from dtis_core.training.trainer import Trainer
 
 SPLIT = ["training.batch_size=7", "training.length=20"]  # four images for one rank, three for one
