@@ -82,7 +82,7 @@ def train(  # noqa: PLR0913 - a keyword for each option of `dtis train`
             if overwrite:
                 folder.clear()
             folder.begin(config, seed, data.fingerprint, data.name)
-        if folder.manifest().get("ranks", 1) != ranks.count:
+        if not ranks.rank and folder.manifest().get("ranks", 1) != ranks.count:
             folder.update_manifest(ranks=ranks.count)
         end = min(trainer.length, max_steps or trainer.length)
         try:
