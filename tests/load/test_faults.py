@@ -38,12 +38,14 @@ def often(monkeypatch):
 
 
 def holders(folder):
-    """The processes that train in a sweep's runs."""
+    """The processes that train in a sweep's runs; a killed one's lock file may still be there."""
     for lock in folder.glob("*/.lock"):
         try:
-            yield int(lock.read_text().split()[1])
+            process = int(lock.read_text().split()[1])
         except (OSError, IndexError, ValueError):  # it ended, or has only just begun
             continue
+        if psutil.pid_exists(process):
+            yield process
 
 
 def assert_as_undisturbed(tasks, folder, alone):
