@@ -271,7 +271,7 @@ def _add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; a user's error is one line and exit status 2."""
     arguments = build_parser().parse_args(argv)
-    from dtis_core.files import system_errors_explained
+    from dtis_core.storage.files import system_errors_explained
 
     try:
         with system_errors_explained("dtis"):

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from dtis_core.config import load_preset
+from dtis_core.storage.weights import read_tensors
 from dtis_core.training.trainer import Trainer
-from dtis_core.weights import read_tensors
 
 SMALL = [
     "data.count=32", "data.held_out=4", "model.sprites=4", "training.batch_size=4",

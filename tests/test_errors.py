@@ -12,15 +12,15 @@ from command_line import contents, refused, train_command
 from safetensors.torch import save_file
 from small_run import SMALL, random_images, small
 
-from dtis_core import files
 from dtis_core.config import from_dict, load_preset, read_config
 from dtis_core.errors import DtisError
 from dtis_core.model.dti_sprites import DTISprites
 from dtis_core.runs.run_folder import RunFolder
 from dtis_core.scenes.run import as_batch, load
+from dtis_core.storage import files
+from dtis_core.storage.weights import read_tensors, write_tensors
 from dtis_core.training.session import check_device, train
 from dtis_core.training.trainer import Trainer
-from dtis_core.weights import read_tensors, write_tensors
 
 
 @pytest.fixture(autouse=True)

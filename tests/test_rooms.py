@@ -12,11 +12,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "dtis_core"
 # A room's data come from its left; a comma sets two side by side.
-FLOW = """errors paths,locks files weights config pictures datasets model search runs training
+FLOW = """errors paths storage config pictures datasets model search runs training
 scenes scoring display bench sweeps,workbook cli"""
 STEPS = [set(step.split(",")) for step in FLOW.split()]
 FOLDERS = sorted(file.parent.name for file in PACKAGE.glob("*/__init__.py"))
-MODULES = sorted(file.stem for file in PACKAGE.glob("[!_]*.py"))
+MODULES = sorted(file.stem for file in PACKAGE.glob("*.py"))
+NO_ROOMS = {"__init__", "__main__"}  # the facade, and a door to cli that nobody imports
 LIMITS = {"dtis_core": 350, "tests": 400}  # lines of a file
 
 
@@ -56,7 +57,7 @@ def imported(room: str) -> set[str]:
 
 
 def test_every_room_has_its_place_in_the_flow():
-    assert {*FOLDERS, *MODULES} - {"__init__"} == set().union(*STEPS)
+    assert {*FOLDERS, *MODULES} - NO_ROOMS == set().union(*STEPS)
 
 
 @pytest.mark.parametrize("room", FOLDERS)
@@ -64,7 +65,7 @@ def test_a_room_imports_what_its_text_allows(room):
     assert imported(room) <= allowed(room) <= upstream(room)
 
 
-@pytest.mark.parametrize("room", sorted(set(MODULES) - {"__init__"}))
+@pytest.mark.parametrize("room", sorted(set(MODULES) - NO_ROOMS))
 def test_a_module_imports_from_upstream(room):
     assert imported(room) <= upstream(room)
 

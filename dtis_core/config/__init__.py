@@ -1,6 +1,6 @@
 """Settings: what they are, what they may be, and the presets that name whole sets of them.
 
-May import: errors, files, paths.
+May import: errors, storage, paths.
 """
 
 from dtis_core.config.presets import PRESETS, load_preset, preset_names, read_config

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from dtis_core.config.settings import Config, from_dict
 from dtis_core.errors import DtisError, shown, suggest
-from dtis_core.files import parse_yaml, read_text
 from dtis_core.paths import PACKAGE
+from dtis_core.storage.files import parse_yaml, read_text
 
 PRESETS = PACKAGE / "presets"
 DEFAULT_FAMILY = "fast"

@@ -7,8 +7,8 @@ from dtis_core.config.building import build, plain
 from dtis_core.config.ranges import Count, CountOrNone, NotNegative, Positive, Share, Side, Within
 from dtis_core.config.rules import check_rules
 from dtis_core.errors import DtisError, suggest
-from dtis_core.files import parse_value
 from dtis_core.paths import user_path
+from dtis_core.storage.files import parse_value
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 A dataset is one module of this package that registers a loader; every module here is imported, so
 adding a dataset touches one file. The other modules read or cache what the loaders need.
-May import: config, errors, files, paths, pictures.
+May import: config, errors, storage, paths, pictures.
 """
 
 import hashlib
@@ -17,8 +17,8 @@ from jaxtyping import Integer, UInt8
 
 from dtis_core.config import Config
 from dtis_core.errors import DtisError, shown, suggest
-from dtis_core.files import system_errors_explained
 from dtis_core.paths import data_root, user_path
+from dtis_core.storage.files import system_errors_explained
 
 MOST_IMAGES = 10_000_000
 LARGEST_SIDE = 4096  # pixels

@@ -28,7 +28,7 @@ from dtis_core.datasets.images import (
     stamps,
 )
 from dtis_core.errors import DtisError, shown
-from dtis_core.files import read_json
+from dtis_core.storage.files import read_json
 
 SIZE = (128, 128)
 ADVICE = (

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from dtis_core.datasets import fingerprint
 from dtis_core.datasets.cache import cached
 from dtis_core.errors import DtisError
-from dtis_core.files import read_picture
+from dtis_core.storage.files import read_picture
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 Size = tuple[int, int]  # height, width

@@ -15,7 +15,7 @@ from pathlib import Path
 import google_crc32c
 
 from dtis_core.errors import DtisError
-from dtis_core.files import check_regular
+from dtis_core.storage.files import check_regular
 
 Feature = list[bytes] | list[int] | list[float]
 

@@ -32,13 +32,13 @@ from dtis_core.display.editor_view import (
 from dtis_core.display.figures import over_checkerboard
 from dtis_core.display.widgets import Picture, captioned, is_live, png_bytes
 from dtis_core.errors import DtisError
-from dtis_core.files import replacing
 from dtis_core.pictures import to_bytes, to_pictures, to_pixels
 from dtis_core.scenes.change import abilities
 from dtis_core.scenes.history import History
 from dtis_core.scenes.run import Run
 from dtis_core.scenes.scene import Scene
 from dtis_core.scenes.scene_json import load_scene, save_scene
+from dtis_core.storage.files import replacing
 
 PAUSE = 1.0  # seconds; later ticks of the same slider are another step to undo
 LULL = 0.15  # seconds without a tick, after which all that is beside the picture follows it

@@ -18,11 +18,11 @@ from torch import Tensor
 
 from dtis_core.display.tables import Table, paper_vs_here, provenance, table  # noqa: F401
 from dtis_core.errors import DtisError
-from dtis_core.files import replacing
 from dtis_core.paths import figures_folder
 from dtis_core.pictures import to_bytes, to_pictures
 from dtis_core.runs.run_folder import RunFolder
 from dtis_core.scenes.scene import Scene
+from dtis_core.storage.files import replacing
 
 # Okabe and Ito's colours, told apart with every kind of colour vision; black and yellow left out.
 HUES = ["#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#D55E00"]

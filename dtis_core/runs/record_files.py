@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from dtis_core.errors import DtisError
-from dtis_core.files import as_object, parse_json, read_json, read_text
+from dtis_core.storage.files import as_object, parse_json, read_json, read_text
 
 MANIFEST = {
     "preset": str, "data": str, "data_fingerprint": str, "seed": int, "commit": str,

@@ -31,7 +31,12 @@ from torch import Tensor
 
 from dtis_core.config import Config, read_config
 from dtis_core.errors import DtisError
-from dtis_core.files import (
+from dtis_core.model.dti_sprites import DTISprites
+from dtis_core.paths import PACKAGE, user_path
+from dtis_core.runs.record_files import read_manifest, read_metrics
+from dtis_core.runs.sprite_sheet import read_sprite_sheet, sprite_sheet
+from dtis_core.search.seeking import build_model
+from dtis_core.storage.files import (
     check_regular,
     leftovers,
     make_folder,
@@ -40,13 +45,8 @@ from dtis_core.files import (
     write_json,
     write_text,
 )
-from dtis_core.locks import locked
-from dtis_core.model.dti_sprites import DTISprites
-from dtis_core.paths import PACKAGE, user_path
-from dtis_core.runs.record_files import read_manifest, read_metrics
-from dtis_core.runs.sprite_sheet import read_sprite_sheet, sprite_sheet
-from dtis_core.search.seeking import build_model
-from dtis_core.weights import first_not_finite, load_weights, read_tensors, write_tensors
+from dtis_core.storage.locks import locked
+from dtis_core.storage.weights import first_not_finite, load_weights, read_tensors, write_tensors
 
 FILES = ("config.yaml", "model.safetensors", "trainer.safetensors", "metrics.jsonl",
          "manifest.json")  # fmt: skip

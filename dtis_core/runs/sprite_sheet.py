@@ -7,9 +7,9 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image
 
-from dtis_core.files import read_picture
 from dtis_core.model.dti_sprites import DTISprites
 from dtis_core.pictures import to_pixels
+from dtis_core.storage.files import read_picture
 
 PARTS = 1, 2, 4  # of their size, that sprites have while a run is coarse
 

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from dtis_core.config import Config
 from dtis_core.errors import DtisError, suggest
-from dtis_core.files import replacing
 from dtis_core.model.dti_sprites import DTISprites
 from dtis_core.paths import SHIPPED, user_path
 from dtis_core.pictures import to_pixels, to_tensor
@@ -24,6 +23,7 @@ from dtis_core.search.inference import search_for
 from dtis_core.search.nested import combined
 from dtis_core.search.quarter_turns import best_of_views
 from dtis_core.search.seeking import SeekingSprites
+from dtis_core.storage.files import replacing
 
 SEEKING = ("inference_steps", "inference_turns", "one_look_steps", "pairs", "polish_steps", "views")
 """What of `search` can be changed of a trained model."""

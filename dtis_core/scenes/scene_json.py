@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 from dtis_core.errors import DtisError, suggest
-from dtis_core.files import read_text, write_text
 from dtis_core.scenes.change import Change, check_number
 from dtis_core.scenes.scene import MOST, Scene
+from dtis_core.storage.files import read_text, write_text
 
 FORMAT = "dtis scene 1"
 

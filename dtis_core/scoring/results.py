@@ -6,13 +6,13 @@ from pathlib import Path
 
 from dtis_core.config import Config, load_preset
 from dtis_core.errors import DtisError
-from dtis_core.files import as_object
 from dtis_core.paths import SHIPPED
 from dtis_core.runs.run_folder import RunFolder
 from dtis_core.scenes.run import SEEKING
 from dtis_core.scoring.metrics import summarise
 from dtis_core.scoring.papers_rule import SUFFIX
 from dtis_core.search.inference import INFERENCES
+from dtis_core.storage.files import as_object
 
 NOT_RUN = "not run"
 NO_NUMBER = "–"

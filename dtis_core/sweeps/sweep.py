@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from dtis_core.errors import DtisError
-from dtis_core.files import make_folder, write_text
 from dtis_core.paths import user_path
 from dtis_core.runs.run_folder import RunFolder
+from dtis_core.storage.files import make_folder, write_text
 from dtis_core.sweeps.grid import Task
 from dtis_core.sweeps.task import carry_out, row_of
 

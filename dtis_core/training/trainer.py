@@ -19,6 +19,7 @@ from dtis_core.errors import DtisError
 from dtis_core.model.dti_sprites import Decomposition, DTISprites
 from dtis_core.pictures import to_tensor
 from dtis_core.search.seeking import SeekingSprites, build_model
+from dtis_core.storage.weights import check_tensors, load_weights
 from dtis_core.training.coarse_to_fine import fitted, halved, refined
 from dtis_core.training.dreams import Dreams
 from dtis_core.training.feasible import check_batch, check_steps
@@ -27,7 +28,6 @@ from dtis_core.training.optimizer import NETWORKS, build_optimizer
 from dtis_core.training.ranks import ALONE, Ranks
 from dtis_core.training.restarts import keep_only, reassign
 from dtis_core.training.schedule import half_cosine
-from dtis_core.weights import check_tensors, load_weights
 
 VISIBLE = 0.1  # transparency that a layer must reach somewhere
 COUNTS = ("usage", "share", "counters", "invisible")  # a checkpoint's other tensors

@@ -6,7 +6,7 @@
 from pathlib import Path, PurePosixPath
 
 from dtis_core.errors import DtisError
-from dtis_core.files import read_json
+from dtis_core.storage.files import read_json
 
 
 def read_manifest(path: Path) -> dict[str, dict]:

@@ -24,9 +24,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from dtis_core.errors import DtisError, suggest
-from dtis_core.files import parse_value, system_errors_explained, write_json, write_text
-from dtis_core.locks import locked
 from dtis_core.paths import CLONE, NOTEBOOKS
+from dtis_core.storage.files import parse_value, system_errors_explained, write_json, write_text
+from dtis_core.storage.locks import locked
 from dtis_core.workbook.index import index_html
 from dtis_core.workbook.job import Job, environment, requests_to_end, stop
 from dtis_core.workbook.manifest import read_manifest

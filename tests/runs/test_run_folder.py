@@ -14,8 +14,8 @@ from small_run import same, small, weights
 
 from dtis_core.errors import DtisError
 from dtis_core.runs.run_folder import Checkpoint, RunFolder
+from dtis_core.storage.weights import read_tensors
 from dtis_core.training.session import train
-from dtis_core.weights import read_tensors
 
 
 @pytest.fixture(scope="module")

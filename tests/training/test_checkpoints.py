@@ -10,9 +10,9 @@ from small_run import assert_same_state, small
 
 from dtis_core.errors import DtisError
 from dtis_core.runs.run_folder import RunFolder
+from dtis_core.storage.weights import read_tensors
 from dtis_core.training.session import train
 from dtis_core.training.trainer import Trainer
-from dtis_core.weights import read_tensors
 
 pytestmark = pytest.mark.whole_runs
 

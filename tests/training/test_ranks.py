@@ -14,8 +14,8 @@ from small_run import SMALL, small
 from torch import nn
 
 from dtis_core.runs.run_folder import RunFolder
+from dtis_core.storage.weights import read_tensors
 from dtis_core.training.session import train
-from dtis_core.weights import read_tensors
 
 TESTS = Path(__file__).parents[1]
 TWO = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]

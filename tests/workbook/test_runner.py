@@ -14,7 +14,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from dtis_core.errors import DtisError
-from dtis_core.locks import locked
+from dtis_core.storage.locks import locked
 from dtis_core.workbook import notebook as workbook_notebook
 from dtis_core.workbook.runner import parse_assignments, run_workbook
 

@@ -10,12 +10,12 @@ import time
 import pytest
 
 from dtis_core.errors import DtisError
-from dtis_core.locks import locked
+from dtis_core.storage.locks import locked
 
 HOLD = """
 import sys
 from pathlib import Path
-from dtis_core.locks import locked
+from dtis_core.storage.locks import locked
 with locked(Path(sys.argv[1]), "here"):
     print("held", flush=True)
     sys.stdin.read()

@@ -8,7 +8,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from dtis_core.errors import DtisError
-from dtis_core.files import replacing
+from dtis_core.storage.files import replacing
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
