@@ -22,6 +22,12 @@ EVERY_FEATURE = [
     "training.decay_sprites=false", "training.curriculum={similarity: 0.5}",
 ]  # fmt: skip
 
+SWEPT = [
+    "data.count=16", "data.held_out=8", "training.batch_size=4", "training.frozen=0",
+    "training.cosine_from=null", "training.reassign_until=20", "training.appearance_late=0",
+    "model.sprites=3", "search.inference_steps=1",
+]  # fmt: skip
+
 
 def small(*settings):
     """The fast preset, so small that a step takes some milliseconds."""

@@ -1,11 +1,14 @@
 """What many runs and ranks cost beside their training: a scheduler, a shared folder, messages."""
 
+import os
+import platform
 import time
 from collections.abc import Sequence
 
 from dtis_core.bench.growth import on_noise
 from dtis_core.config import Config, load_preset
 from dtis_core.errors import DtisError
+from dtis_core.runs.run_folder import commit
 
 TASKS, WORKERS, SLEEP = 1000, 4, 0.05  # seconds
 LINK = 1e9 / 8  # bytes a second of a gigabit
@@ -36,6 +39,8 @@ def scheduler_cost(tasks: int = TASKS, workers: int = WORKERS, sleep: float = SL
         wait(waiting)
         seconds, grown = time.perf_counter() - started, process.memory_info().rss - memory
     return {
+        "commit": commit(),
+        "device": f"{platform.machine()} CPU, {os.cpu_count()} cores",
         "tasks": tasks,
         "workers": workers,
         "seconds to start": started - begun,

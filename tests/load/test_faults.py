@@ -12,29 +12,16 @@ import time
 
 import psutil
 import pytest
-from small_run import assert_same_state, trainer
+from small_run import SWEPT, assert_same_state, trainer
 
 from dtis_core.runs.run_folder import RunFolder
-from dtis_core.sweeps import sweep as sweep_module
 from dtis_core.sweeps.grid import grid
 from dtis_core.sweeps.sweep import sweep
 from dtis_core.training.session import train
 
-pytestmark = [pytest.mark.load, pytest.mark.whole_runs]
+pytestmark = [pytest.mark.load, pytest.mark.whole_runs, pytest.mark.usefixtures("often")]
 
-TINY = [
-    "data.count=16", "data.held_out=8", "training.batch_size=4", "training.frozen=0",
-    "training.cosine_from=null", "training.reassign_until=20", "training.appearance_late=0",
-    "model.sprites=3", "search.inference_steps=1",
-]  # fmt: skip
 KILLS = 10
-
-
-@pytest.fixture(autouse=True)
-def often(monkeypatch):
-    """Look at the runs more often; one thread each, as on the workers."""
-    monkeypatch.setattr(sweep_module, "PERIOD", 0.05)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
 def holders(folder):
@@ -55,7 +42,7 @@ def assert_as_undisturbed(tasks, folder, alone):
 
 
 def test_twelve_runs_end_as_if_their_workers_had_not_been_killed(tmp_path):
-    tasks = grid(["tetrominoes"], range(12), [*TINY, "training.length=400"])
+    tasks = grid(["tetrominoes"], range(12), [*SWEPT, "training.length=400"])
     dice, killed, last = random.Random(0), [], [time.monotonic()]
 
     def kill(tasks, rows):
@@ -73,7 +60,7 @@ def test_twelve_runs_end_as_if_their_workers_had_not_been_killed(tmp_path):
 
 
 def test_a_sweep_goes_on_with_a_new_scheduler(tmp_path):
-    tasks = grid(["tetrominoes"], range(3), [*TINY, "training.length=300"])
+    tasks = grid(["tetrominoes"], range(3), [*SWEPT, "training.length=300"])
     port = "8799"
     address, out = f"tcp://127.0.0.1:{port}", tmp_path / "sweep"
     servers = []
@@ -113,7 +100,7 @@ def test_a_sweep_goes_on_with_a_new_scheduler(tmp_path):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
 def test_a_full_disk_under_one_run_fails_that_run_alone(tmp_path):
-    tasks = grid(["tetrominoes"], range(2), [*TINY, "training.length=20"])
+    tasks = grid(["tetrominoes"], range(2), [*SWEPT, "training.length=20"])
     small = tmp_path / "sweep" / tasks[0].name
     small.mkdir(parents=True)
     mounted = subprocess.run(
@@ -134,7 +121,7 @@ def test_a_full_disk_under_one_run_fails_that_run_alone(tmp_path):
 def test_a_worker_without_the_data_fails_what_needs_them_and_nothing_else(tmp_path, monkeypatch):
     monkeypatch.setenv("DTIS_DATA", str(tmp_path / "nothing"))
     tasks = grid(["weizmann", "tetrominoes"], [0], ["training.length=8"])
-    tasks = [tasks[0], *grid(["tetrominoes"], [0], [*TINY, "training.length=8"])]
+    tasks = [tasks[0], *grid(["tetrominoes"], [0], [*SWEPT, "training.length=8"])]
     rows = sweep(tasks, tmp_path / "sweep", 2)
     assert [row["status"] for row in rows] == ["failed", "finished"]
     assert "weizmann" in rows[0]["error"]
@@ -163,7 +150,7 @@ def test_many_small_sweeps_leave_no_process_no_file_and_no_port(tmp_path):
 
     counts = []
     for number in range(10):  # of twenty tasks each
-        tasks = grid(["tetrominoes"], range(20), [*TINY, "training.length=1"])
+        tasks = grid(["tetrominoes"], range(20), [*SWEPT, "training.length=1"])
         rows = sweep(tasks, tmp_path / str(number), 2)
         assert all(row["status"] == "finished" for row in rows)
         assert RunFolder(tmp_path / str(number) / tasks[0].name).manifest()["status"] == "finished"

@@ -5,27 +5,13 @@ import os
 import signal
 
 import pytest
-from small_run import assert_same_state
+from small_run import SWEPT, assert_same_state
 
-from dtis_core.sweeps import sweep as sweep_module
 from dtis_core.sweeps.grid import grid
 from dtis_core.sweeps.sweep import sweep
 from dtis_core.training.session import train
 
-pytestmark = pytest.mark.whole_runs
-
-TINY = [
-    "data.count=16", "data.held_out=8", "training.batch_size=4", "training.frozen=0",
-    "training.cosine_from=null", "training.reassign_until=20", "training.appearance_late=0",
-    "model.sprites=3", "search.inference_steps=1",
-]  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def often(monkeypatch):
-    """Look at the runs more often; one thread each, as on the workers."""
-    monkeypatch.setattr(sweep_module, "PERIOD", 0.05)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+pytestmark = [pytest.mark.whole_runs, pytest.mark.usefixtures("often")]
 
 
 def rows_of(path):
@@ -34,7 +20,7 @@ def rows_of(path):
 
 
 def test_a_sweep_ends_as_single_runs_do_though_a_worker_is_killed(tmp_path):
-    tasks = grid(["tetrominoes"], [0, 1], [*TINY, "training.length=60"])
+    tasks = grid(["tetrominoes"], [0, 1], [*SWEPT, "training.length=60"])
     killed = []
 
     def kill_one(tasks, rows):
@@ -59,7 +45,7 @@ def test_a_sweep_ends_as_single_runs_do_though_a_worker_is_killed(tmp_path):
 
 
 def test_a_run_that_cannot_be_fails_alone_and_the_same_call_goes_on(tmp_path):
-    settings = [*TINY, "training.length=8", "training.network_rate=1e-3,1e9"]
+    settings = [*SWEPT, "training.length=8", "training.network_rate=1e-3,1e9"]
     tasks = grid(["tetrominoes"], [0], settings)
     seen = []
     rows = sweep(tasks, tmp_path, 1, watch=lambda tasks, rows: seen.append(len(rows)))
