@@ -15,7 +15,7 @@ from dtis_core.workbook.reach import imported_names, reached_files
         ("from dtis_core.errors import DtisError as E", ["errors.DtisError"]),
         ("import dtis_core.model.sprites", ["model.sprites"]),
         ("def late():\n    from dtis_core.display import editor", ["display.editor"]),
-        ("%matplotlib inline\nimport dtis_core.storage.files", ["files"]),
+        ("%matplotlib inline\nimport dtis_core.storage.files", ["storage.files"]),
         ("import numpy as dtis\ndtis.load('x')", []),
     ],
 )
