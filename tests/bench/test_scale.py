@@ -36,8 +36,8 @@ def test_messages_are_the_gradients_and_a_checkpoint_holds_them_four_times(capsy
 def table_of(title):
     """Rows of one of the page's tables: a preset, and the numbers beside it."""
     lines = PAGE.split(f"## {title}")[1].split("\n## ")[0].splitlines()
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    return {row[0].strip("`"): row[1:] for row in cells if row[0].startswith("`")}
+    rows = [line.strip("|").split("|") for line in lines if line.startswith("| `")]
+    return {preset.strip(" `"): [cell.strip() for cell in cells] for preset, *cells in rows}
 
 
 def test_the_page_says_what_was_measured():
