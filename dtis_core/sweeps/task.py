@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from dtis_core.errors import DtisError, InUse, NoLabels
+from dtis_core.runs.recorded import final_loss
 from dtis_core.runs.run_folder import RunFolder
 from dtis_core.scoring.evaluation import SCORES
 from dtis_core.scoring.results import recorded_scores
@@ -17,6 +18,7 @@ from dtis_core.training.session import train
 PATIENCE = 120.0  # seconds to wait for another process to let go of the folder
 PAUSE = 1.0  # between two tries
 FACTS = ("status", "step", "device", "commit")
+MEASURES = (*SCORES, "reconstruction_error", "sprites_used", "ms_per_image")
 
 
 def carry_out(task: Task, out: str, checkpoint_seconds: float) -> dict:
@@ -59,9 +61,10 @@ def _bring_to_end(task: Task, folder: RunFolder, checkpoint_seconds: float) -> N
 
 
 def row_of(task: Task, folder: RunFolder, error: str = "") -> dict:
-    """Return a run's row: what it is, how it ended, and its scores as fractions.
+    """Return a run's row: what it is, how it ended, its final loss, and its scores as fractions.
 
-    Scores are named `one-look ARI` and so on; `error` is empty where there was none.
+    What was measured on validation images is named by its inference, `one-look ARI` and so on;
+    `error` is empty where there was none.
     """
     row: dict = {"run": task.name, "preset": task.preset, "settings": " ".join(task.settings)}
     row["seed"] = task.seed
@@ -70,7 +73,8 @@ def row_of(task: Task, folder: RunFolder, error: str = "") -> dict:
     row["minutes"] = round(manifest.get("wall_seconds", 0) / 60, 2)
     row["status"] = "failed" if error else row["status"]
     row["error"] = error
+    row["final loss"] = (final_loss(folder) if manifest else None) or ""
     for inference in INFERENCES if manifest else ():
         scores = recorded_scores(folder, inference) or {}
-        row |= {f"{inference} {name}": scores[name] for name in SCORES if name in scores}
+        row |= {f"{inference} {name}": scores[name] for name in MEASURES if name in scores}
     return row

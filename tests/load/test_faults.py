@@ -42,18 +42,18 @@ def assert_as_undisturbed(tasks, folder, alone):
 
 
 def test_twelve_runs_end_as_if_their_workers_had_not_been_killed(tmp_path):
-    tasks = grid(["tetrominoes"], range(12), [*SWEPT, "training.length=400"])
-    dice, killed, last = random.Random(0), [], [time.monotonic()]
+    tasks = grid(["tetrominoes"], range(12), [*SWEPT, "training.length=100"])
+    dice, killed, due = random.Random(0), [], [0.0]
 
     def kill(tasks, rows):
         """Kill a worker now and then, whatever it is at."""
-        if len(killed) < KILLS + 2 and time.monotonic() - last[0] > dice.uniform(0.5, 4):
-            for process in list(holders(tmp_path / "sweep"))[:1]:
-                os.kill(process, signal.SIGKILL)
-                killed.append(process)
-                last[0] = time.monotonic()
+        working = list(holders(tmp_path / "sweep"))
+        if working and len(killed) < KILLS + 4 and time.monotonic() > due[0]:
+            killed.append(dice.choice(working))
+            os.kill(killed[-1], signal.SIGKILL)
+            due[0] = time.monotonic() + dice.uniform(1, 12)
 
-    rows = sweep(tasks, tmp_path / "sweep", 4, watch=kill, checkpoint_seconds=0.5)
+    rows = sweep(tasks, tmp_path / "sweep", 4, watch=kill, checkpoint_seconds=0.2)
     assert len(killed) >= KILLS
     assert [row["status"] for row in rows] == 12 * ["finished"]
     assert_as_undisturbed(tasks, tmp_path / "sweep", tmp_path / "alone")

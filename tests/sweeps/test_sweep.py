@@ -36,6 +36,7 @@ def test_a_sweep_ends_as_single_runs_do_though_a_worker_is_killed(tmp_path):
     assert [row["status"] for row in rows] == ["finished", "finished"]
     assert [row["run"] for row in rows] == [task.name for task in tasks]
     assert all(row["error"] == "" and 0 <= row["one-look mIoU"] <= 1 for row in rows)
+    assert all(row["final loss"] > 0 and row["best sprites_used"] <= 3 for row in rows)
     for task in tasks:
         alone = train(task.config, tmp_path / "alone" / task.name, seed=task.seed, quiet=True)
         assert_same_state(tmp_path / "sweep" / task.name, alone.path)

@@ -1,0 +1,59 @@
+"""A sweep's `results.csv`, read again: how a measure depends on a setting, over all seeds."""
+
+import csv
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from dtis_core.errors import DtisError
+from dtis_core.scoring.metrics import summarise
+from dtis_core.storage.files import read_text
+
+NEEDED = {"run", "settings", "seed", "status"}
+
+
+def read_results(path: Path | str) -> list[dict]:
+    """Return the rows of a `results.csv`: text, but for what is a number.
+
+    Raises DtisError for a file that cannot be read and one that no sweep wrote.
+    """
+    rows = list(csv.DictReader(read_text(Path(path)).splitlines()))
+    if not rows or not rows[0].keys() >= NEEDED:
+        raise DtisError(f"{path}: is no table of runs; dtis sweep writes one, results.csv")
+    return [{name: _value(text) for name, text in row.items() if name} for row in rows]
+
+
+def _value(text: str | None) -> str | float:
+    try:
+        return float(text or "")
+    except ValueError:
+        return text or ""
+
+
+def by_setting(rows: Sequence[dict], setting: str, measure: str) -> dict[float, list[float]]:
+    """Return a measure of the finished runs, one value for each seed, by a setting's number.
+
+    Raises DtisError where a finished run lacks the setting or the measure.
+    """
+    found: dict[float, list[float]] = {}
+    for row in rows:
+        if row["status"] != "finished":
+            continue
+        assigned = re.search(rf"(?:^| ){re.escape(setting)}=(\S+)", str(row["settings"]))
+        number, value = _value(assigned and assigned[1]), row.get(measure)
+        for name, what in ((setting, number), (measure, value)):
+            if not isinstance(what, float):
+                raise DtisError(f"{row['run']}: has no number for {name}, but {what!r:.80}")
+        found.setdefault(number, []).append(value)
+    return dict(sorted(found.items()))
+
+
+def mean_and_deviation(values: Sequence[float], scale: float = 1, digits: int = 1) -> str:
+    """Return the mean of `scale` times the values; of several, the deviation and their number.
+
+    The deviation is that of a sample, over n - 1.
+    """
+    mean, deviation = (scale * part for part in summarise(list(values)))
+    if len(values) == 1:
+        return f"{mean:.{digits}f}"
+    return f"{mean:.{digits}f} ± {deviation:.{digits}f} (n = {len(values)})"

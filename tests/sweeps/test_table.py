@@ -1,0 +1,54 @@
+"""Tables and curves over the seeds of a sweep."""
+
+import pytest
+
+from dtis_core.errors import DtisError
+from dtis_core.sweeps.sweep import write_results
+from dtis_core.sweeps.table import by_setting, mean_and_deviation, read_results
+
+ROWS = [
+    {
+        "run": f"k{K}-seed{seed}",
+        "settings": f"model.layer_transformations=[tint, placement] model.sprites={K}",
+        "seed": seed,
+        "status": "finished",
+        "best mIoU": 0.1 * K + seed,
+    }
+    for K in (10, 9)
+    for seed in (0, 1)
+]
+
+
+def test_a_measure_by_a_setting_over_all_seeds(tmp_path):
+    failed = ROWS[0] | {"status": "failed", "best mIoU": ""}
+    write_results(tmp_path / "results.csv", [*ROWS, failed])
+    rows = read_results(tmp_path / "results.csv")
+    assert rows[0]["run"] == "k10-seed0" and rows[3]["seed"] == 1 and rows[4]["best mIoU"] == ""
+    found = by_setting(rows, "model.sprites", "best mIoU")
+    assert list(found) == [9, 10]
+    assert found[10] == pytest.approx([1, 2])
+
+
+@pytest.mark.parametrize(
+    ("setting", "measure", "named"),
+    [
+        ("model.layers", "best mIoU", "model.layers"),
+        ("model.sprites", "best ARI", "best ARI"),
+        ("model.layer_transformations", "best mIoU", "'\\[tint,'"),
+    ],
+)
+def test_what_no_run_has_is_named(setting, measure, named):
+    with pytest.raises(DtisError, match=f"k10-seed0: .*{named}"):
+        by_setting(ROWS, setting, measure)
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "run,settings,seed\n"])
+def test_another_file_is_refused(tmp_path, text):
+    (tmp_path / "results.csv").write_text(text)
+    with pytest.raises(DtisError, match="results.csv: is no table of runs"):
+        read_results(tmp_path / "results.csv")
+
+
+def test_a_deviation_says_of_how_many_and_a_single_run_has_none():
+    assert mean_and_deviation([0.5], 100) == "50.0"
+    assert mean_and_deviation([0.5, 0.6, 0.7], 100) == "60.0 ± 10.0 (n = 3)"
