@@ -12,7 +12,7 @@ import time
 
 import psutil
 import pytest
-from small_run import SWEPT, assert_same_state, trainer
+from small_run import SWEPT, assert_same_state, random_images, trainer
 
 from dtis_core.runs.run_folder import RunFolder
 from dtis_core.sweeps.grid import grid
@@ -129,9 +129,9 @@ def test_a_worker_without_the_data_fails_what_needs_them_and_nothing_else(tmp_pa
 
 def test_memory_is_flat_over_twenty_thousand_steps():
     run = trainer(
-        "data.count=8", "model.image_size=[8, 8]", "model.sprite_size=[4, 4]", "model.layers=1",
+        "model.image_size=[8, 8]", "model.sprite_size=[4, 4]", "model.layers=1",
         "model.sprites=2", "model.mask_sigma=1", "training.length=20000", "training.batch_size=2",
-        "training.reassign_below=20",
+        "training.reassign_below=20", images=random_images(8, size=8),
     )  # fmt: skip
     used = []
     for step in range(20000):
