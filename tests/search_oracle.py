@@ -14,14 +14,21 @@ class SearchOracle(Oracle):
         if self.config.backgrounds:
             self.prediction = self.model.predictor(torch.cat([self.images, self.images * 0], dim=1))
 
-    def look(self, i: int) -> list[tuple]:
-        """Predict layer i of each image from it beside what the other layers explain of it."""
+    def look(self, i: int, avoided: list[int]) -> list[tuple]:
+        """Predict layer i of each image from it beside what the other layers explain of it.
+
+        Attention does not return to where the `avoided` layers were found.
+        """
         rests = torch.stack([
             composed(scene.put(i, self.nothing).layers(), self.delta(b))
             for b, scene in enumerate(self.scenes)
         ])  # fmt: skip
+        places, at = None, self.model.predictor.at
+        if avoided and at is not None:
+            found = [[scene.objects[j].found[0][at] for j in avoided] for scene in self.scenes]
+            places = torch.stack([torch.stack(each) for each in found]).tanh()
         with torch.enable_grad():
-            look = self.model.predictor(torch.cat([self.images, rests.detach()], dim=1))
+            look = self.model.predictor(torch.cat([self.images, rests.detach()], dim=1), places)
             return list(zip(look.layer[:, 0], look.sprite[:, 0], look.features[:, 0], strict=True))
 
     def delta(self, b: int) -> list[list]:
@@ -43,7 +50,7 @@ class SearchOracle(Oracle):
         """Algorithm 1 with a look before each choice.
 
         At inference later iterations count only if they help, and every other one empties two
-        layers at a time.
+        layers at a time, of which the first is sought elsewhere.
         """
         L, images = self.config.layers, range(len(self.scenes))
         for step in range(steps):
@@ -56,8 +63,9 @@ class SearchOracle(Oracle):
                 for i, b in itertools.product(block, images):
                     gone = self.scenes[b].objects[i]._replace(k=0, layer=self.nothing.layer)
                     self.scenes[b] = self.scenes[b].put(i, gone)
-                for i in block[:L]:
-                    for b, found in enumerate(self.look(i)):
+                for place, i in enumerate(block[:L]):
+                    avoided = block if len(block) == 2 and place == 0 else []
+                    for b, found in enumerate(self.look(i, avoided)):
                         self.scenes[b] = self.scenes[b].put(i, self.nothing._replace(found=found))
                         self.choose_sprite(b, i)
                 for b, scene in enumerate(former):

@@ -75,7 +75,7 @@ class DTISprites(nn.Module):
         C, size, sprite_size = config.channels, config.image_size, config.sprite_size
         self.sprites = Sprites(
             config.sprites, C, sprite_size, config.mask_sigma,
-            config.opaque_sprites, config.sprite_colour,
+            config.opaque_sprites, config.sprite_colour, config.mask_excess,
         )  # fmt: skip
         start = BACKGROUND_START if config.background_colour is None else config.background_colour
         self.backgrounds = Backgrounds(config.backgrounds, C, size, start)

@@ -9,12 +9,13 @@ CLIP_SLOPE = 0.01
 LOGITS = 8.0  # of a Concrete mask, between those of 0 and 1: chances of 2 % and 98 %
 
 
-def soft_clip(values: Tensor) -> Tensor:
+def soft_clip(values: Tensor, excess: float = 0.0) -> Tensor:
     """Pass values in [0, 1] unchanged and bend the rest to slope 0.01, any shape (C.2).
 
-    Keeps values close to [0, 1] without blocking gradients as a hard clip would.
+    Keeps values close to [0, 1] without blocking gradients as a hard clip would. With an `excess`
+    values pass that are so far outside as well.
     """
-    return torch.lerp(values.clamp(0, 1), values, CLIP_SLOPE)
+    return torch.lerp(values.clamp(-excess, 1 + excess), values, CLIP_SLOPE)
 
 
 def gaussian_mask(height: int, width: int, sigma: float) -> Float[Tensor, "1 h w"]:
@@ -40,8 +41,10 @@ class Sprites(nn.Module):
         sigma: float,
         opaque: bool = False,
         colour: float = 0.9,
+        excess: float | None = None,
     ):
         super().__init__()
+        self.excess = excess  # of masks when they are placed; see `ModelConfig.mask_excess`
         start = torch.full((count, channels, *size), colour)
         self.appearances = nn.Parameter(start)
         masks = torch.ones(1, *size) if opaque else gaussian_mask(*size, sigma)
@@ -50,9 +53,13 @@ class Sprites(nn.Module):
     def canvases(self) -> Float[Tensor, "K D h w"]:
         """Return clipped appearance and raw mask as one image of D = C + 1 channels.
 
-        The mask stays raw because its noise is added, and the sum clipped, after transformation.
+        The mask is not clipped to [0, 1] because its noise is added, and the sum clipped, after
+        transformation. But where it may grow freely, a pixel far above 1 shines through beside it
+        when it is placed between pixels, and so a dark line in a sprite can become a hole.
         """
-        return torch.cat([soft_clip(self.appearances), self.masks], dim=1)
+        free = self.excess is None
+        masks = self.masks if free else soft_clip(self.masks, self.excess)
+        return torch.cat([soft_clip(self.appearances), masks], dim=1)
 
 
 class Backgrounds(nn.Module):

@@ -22,8 +22,9 @@ from dtis_core.model.selection import Choice, Selection
 from dtis_core.search.depth_order import moved_to, rest_of_scene_at_ends
 from dtis_core.search.windows import Window, Windowed
 
-Look = Callable[[int, Float[Tensor, "B C H W"]], tuple[Windowed, Float[Tensor, "B F"]]]
-"""Of a layer and the rest of the scene: the candidates, and the features that they come from."""
+Look = Callable[[int, Float[Tensor, "B C H W"], list[int]], tuple[Windowed, Float[Tensor, "B F"]]]
+"""Of a layer, the rest of the scene, and layers where not to look again: the candidates, and the
+features that they come from."""
 
 Predict = Callable[[Float[Tensor, "B L F"]], Float[Tensor, "B L L"]]
 """Of the features of all layers: the occlusions among them."""
@@ -76,7 +77,8 @@ class ResidualSearch(Choice):
         """Choose each layer's candidate in turn, `steps` times over; return the choice.
 
         Two layers are emptied at a time, where the rules say so, since an object that two layers
-        share is a minimum that no single change leaves.
+        share is a minimum that no single change leaves. The first look for them goes elsewhere
+        than theirs went: what lies between two objects of one colour would draw it again.
         """
         L = self.sprites.shape[1]
         for step in range(steps):
@@ -89,15 +91,16 @@ class ResidualSearch(Choice):
                 if again:
                     former, loss = [part.clone() for part in self._parts()], self.loss()
                 self.empty(block)
-                for layer in block:
-                    self.choose(layer, first_time=step == 0)
+                for place, layer in enumerate(block):
+                    avoided = block if pair and place == 0 else []
+                    self.choose(layer, avoided, first_time=step == 0)
                 if again:
                     self.take_back(former, self.loss() >= loss)
         return self.selection()
 
-    def choose(self, layer: int, first_time: bool) -> None:
+    def choose(self, layer: int, avoided: list[int], first_time: bool) -> None:
         """Look, and put the best candidate into an empty layer: at its depth, or at the best."""
-        candidates, features = self.look_at(layer, self.composite)
+        candidates, features = self.look_at(layer, self.composite, avoided)
         if self.predict:
             self.predict_occlusion(layer, features, self.predict)
             self.compose()

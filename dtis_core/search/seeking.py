@@ -175,9 +175,19 @@ class SeekingSprites(DTISprites):
             background = self.predictor(torch.cat([images, nothing], dim=1)).background
         learning = (steps - 1) * config.layers if torch.is_grad_enabled() else steps * config.layers
 
-        def look(layer: int, rest: Tensor) -> tuple[Windowed, Tensor]:
+        image = torch.arange(len(images), device=images.device)[:, None]  # (B, 1)
+
+        def taken(part: str) -> Tensor:
+            """Gather what each layer's content was rendered from."""
+            every = torch.cat([getattr(found, part) for found in looks], dim=1)  # (B, looks, ...)
+            return every[image, search.look]
+
+        def look(layer: int, rest: Tensor, avoided: list[int]) -> tuple[Windowed, Tensor]:
+            at, places = self.predictor.at, None
+            if avoided and at is not None:
+                places = torch.tanh(taken("layer")[:, avoided, at])  # (B, n, 2)
             with torch.set_grad_enabled(len(looks) >= learning):
-                looks.append(self.predictor(torch.cat([images, rest], dim=1)))
+                looks.append(self.predictor(torch.cat([images, rest], dim=1), places))
             found = looks[-1]
             return self.seen_candidates(found, noise), found.features[:, 0]
 
@@ -202,13 +212,6 @@ class SeekingSprites(DTISprites):
             self.occlusion if config.occlusion == "predicted" else None,
         )
         selection = search.run(steps)
-        image = torch.arange(len(images), device=images.device)[:, None]  # (B, 1)
-
-        def taken(part: str) -> Tensor:
-            """Gather what each layer's content was rendered from."""
-            every = torch.cat([getattr(found, part) for found in looks], dim=1)  # (B, looks, ...)
-            return every[image, search.look]
-
         parts = taken("layer"), taken("sprite"), background, taken("features")
         if isinstance(looks[-1], SeekingPrediction):
             prediction = SeekingPrediction(*parts, taken("angles"))

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from dtis_core.config import ModelConfig, SearchConfig
@@ -15,6 +15,8 @@ from dtis_core.search.fovea import REACH, Fovea, Glance, angles_of
 from dtis_core.search.transformations import Placement
 
 FARTHEST = 0.99  # place, in half image sides
+INHIBITED = 2.0  # cells around a place that attention is not to return to
+NEVER = -1e4  # the score of a cell that is not to be attended
 
 
 class Attention(Look):
@@ -32,11 +34,17 @@ class Attention(Look):
         self.scores = nn.Conv2d(features, layers * maps, 1)
 
     def forward(
-        self, features: Float[Tensor, "B F y x"]
+        self, features: Float[Tensor, "B F y x"], avoided: Float[Tensor, "B n 2"] | None = None
     ) -> tuple[Float[Tensor, "B L F"], Float[Tensor, "B L m 2"]]:
-        """Return the attended features, averaged over maps, and positions (x, y) in [-1, 1]."""
+        """Return the attended features, averaged over maps, and positions (x, y) in [-1, 1].
+
+        Attention does not return to `avoided` places, if there are any.
+        """
         height, width = features.shape[-2:]
         scores = self.scores(features).flatten(2).unflatten(1, (self.layers, -1))  # (B, L, m, y x)
+        if avoided is not None:
+            around = near(avoided, height, width).any(dim=1).flatten(1)  # (B, y x)
+            scores = scores.masked_fill(around[:, None, None], NEVER)
         cell = torch.arange(height * width, device=scores.device)
         peak = scores.argmax(dim=-1, keepdim=True)  # (B, L, m, 1)
         near_y = (cell // width - peak // width).abs() <= self.reach  # (B, L, m, y x)
@@ -47,6 +55,14 @@ class Attention(Look):
         y = weights.sum(4) @ pixel_centres(height, weights)  # (B, L, m)
         x = weights.sum(3) @ pixel_centres(width, weights)
         return attended, torch.stack([x, y], dim=-1)
+
+
+def near(places: Float[Tensor, "B n 2"], height: int, width: int) -> Bool[Tensor, "B n y x"]:
+    """Tell which cells of a map lie within `INHIBITED` of places (x, y) in [-1, 1]."""
+    x, y = places.unsqueeze(-1).unbind(dim=2)  # (B, n, 1)
+    x = (pixel_centres(width, places) - x) * width / 2  # (B, n, x), in cells
+    y = (pixel_centres(height, places) - y) * height / 2
+    return x[:, :, None].square() + y[..., None].square() < INHIBITED**2
 
 
 def placing(sequence: Sequence) -> tuple[Position, slice] | None:
@@ -144,12 +160,17 @@ class SeekingPredictor(Predictor):
             return super().build_occlusion_head(pairs)
         return LayerwiseMLP(1, 2 * self.look.size, min(pairs, 1), self.kind)
 
-    def forward(self, images: Float[Tensor, "B C H W"]) -> Prediction:
-        """Predict all parameters but the occlusions. Zero, but for positions, before training."""
+    def forward(
+        self, images: Float[Tensor, "B C H W"], avoided: Float[Tensor, "B n 2"] | None = None
+    ) -> Prediction:
+        """Predict all parameters but the occlusions. Zero, but for positions, before training.
+
+        Attention, if there is any, does not return to `avoided` places (x, y) in [-1, 1].
+        """
         if isinstance(self.look, Pooling):
             return super().forward(images)
         maps = self.encode(images)
-        features, position = self.look(maps)
+        features, position = self.look(maps, avoided)
         prediction = self.parameters_of(features, maps.mean(dim=(2, 3))[:, None])
         at = self.at
         if at is None:

@@ -226,3 +226,18 @@ def test_it_changes_what_is_learned(way):
 def test_a_wrong_setting_is_refused(settings, message):
     with pytest.raises(DtisError, match=message):
         small(*settings)
+
+
+# How far masks reach
+
+
+def test_a_mask_passes_as_far_as_its_excess_and_bends_there():
+    values = torch.tensor([-9.0, -0.5, 0.3, 1.2, 9.0])
+    placed = []
+    for settings in (["model.mask_excess=0.4"], ["model.mask_excess=null"]):
+        built = build_model(small(*settings).model, small(*settings).search)
+        built.sprites.masks.data[0, 0, 0, :5] = values
+        placed.append(built.sprites.canvases()[0, -1, 0, :5])
+    bent = [-0.4 - 8.6 * 0.01, -0.4 - 0.1 * 0.01, 0.3, 1.2, 1.4 + 7.6 * 0.01]
+    assert placed[0].tolist() == pytest.approx(bent)
+    assert torch.equal(placed[1], values)

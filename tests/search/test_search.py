@@ -20,6 +20,7 @@ from dtis_core.model.composition import (
 from dtis_core.search.depth_order import moved_to, rest_of_scene_at_ends
 from dtis_core.search.residual import Inside, ResidualSearch, Rules
 from dtis_core.search.seeking import build_model
+from dtis_core.search.seeking_predictor import INHIBITED, Attention
 from dtis_core.search.windows import Window, Windowed
 
 SIZE = (12, 12)
@@ -93,7 +94,7 @@ def test_both_ends_are_the_rest_of_the_moved_scene(background):
                 torch.testing.assert_close(part, expected)
 
 
-def nothing(layer, rest):
+def nothing(layer, rest, avoided):
     raise AssertionError("a look")
 
 
@@ -116,7 +117,7 @@ def test_selection_finds_the_depths_of_overlapping_objects():
     alphas, colours, order, _ = scene(3, batch=30)
     images = compose(alphas, colours, order)
 
-    def look(layer, rest):
+    def look(layer, rest, avoided):
         this = slice(layer + 1, layer + 2)
         candidates = Windowed(alphas[:, this], colours[:, this], Window.whole(30, SIZE))
         return candidates, rest[:, 0, 0]  # any features
@@ -220,3 +221,33 @@ def test_searches_that_cannot_be(setting, problem):
                 *setting.split(),
             ]
         )
+
+
+def test_attention_goes_elsewhere_than_to_avoided_places():
+    torch.manual_seed(0)
+    look = Attention(8, layers=1, maps=1, reach=1)
+    features = torch.randn(6, 8, 9, 9)
+    _, first = look(features)
+    _, second = look(features, first[:, 0])
+    _, third = look(features, torch.cat([first, second], dim=2)[:, 0].view(6, 2, 2))
+    for here, there in itertools.combinations((first, second, third), 2):
+        apart = (here - there).norm(dim=-1) * 9 / 2  # in cells
+        assert apart.min() > INHIBITED - 1  # a place may lie a cell beside the peak
+    _, far = look(features, torch.full((6, 1, 2), 9.0))  # outside the image
+    assert torch.equal(far, first)
+
+
+def test_a_pair_is_sought_elsewhere_and_a_single_layer_anywhere():
+    seen = []
+
+    def look(layer, rest, avoided):
+        seen.append((layer, avoided))
+        window = Window.whole(len(rest), SIZE)
+        return Windowed(rest[:, None, :1] * 0, rest[:, None], window), rest[:, 0, 0]
+
+    images = torch.rand(2, 3, *SIZE)
+    rules = Rules(penalty=0.0, empty=False, keep_better=True)
+    order = ordered_occlusion(2, 3, images)
+    ResidualSearch(images, order, images[:, None][:, :0], 3, rules, look).run(3)
+    assert seen[:6] == [(0, []), (1, []), (2, [])] * 2
+    assert seen[6:] == [(0, [0, 1]), (1, []), (1, [1, 2]), (2, []), (2, [2, 0]), (0, [])]
