@@ -71,7 +71,7 @@ class SearchConfig:
     inference_steps: Count | None = None  # T at inference; None: as in training
     inference_turns: Count | None = None  # turns at inference; None: as in training
     one_look_steps: Count | None = None  # T of one look, the paper's; None: as in training
-    pairs: bool = True  # at inference, every other later iteration empties two layers at a time
+    pairs: bool = True  # at inference, every other later iteration seeks two layers anew, elsewhere
     polish_steps: CountOrNone = 0  # of Gauss-Newton on a found scene, at inference
     views: Annotated[int, Within(1, 4)] = 1  # quarter turns of an image in which to seek a scene
 
