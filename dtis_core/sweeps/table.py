@@ -6,10 +6,33 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dtis_core.errors import DtisError
+from dtis_core.paths import RUNS, SHIPPED
 from dtis_core.scoring.metrics import summarise
 from dtis_core.storage.files import read_text
+from dtis_core.sweeps.grid import grid, seeds_of
+from dtis_core.sweeps.sweep import RESULTS, sweep
 
 NEEDED = {"run", "settings", "seed", "status"}
+
+
+def recorded_or_swept(
+    name: str,
+    presets: Sequence[str],
+    seeds: str,
+    assignments: Sequence[str],
+    retrain: bool,
+    jobs: int | None = None,
+    home: Path = RUNS,
+) -> list[dict]:
+    """Return the rows of a sweep: of the shipped one so named, or with `retrain` of a new one.
+
+    `presets`, `seeds`, `assignments` and `jobs` are as for `dtis sweep`; runs of a new sweep that
+    are in `home` already go on. Raises DtisError as `grid`, `sweep` and `read_results` do.
+    """
+    if not retrain:
+        return read_results(SHIPPED / name / RESULTS)
+    sweep(grid(presets, seeds_of(seeds), assignments), home / name, jobs)
+    return read_results(home / name / RESULTS)
 
 
 def read_results(path: Path | str) -> list[dict]:
@@ -39,8 +62,8 @@ def by_setting(rows: Sequence[dict], setting: str, measure: str) -> dict[float, 
     for row in rows:
         if row["status"] != "finished":
             continue
-        assigned = re.search(rf"(?:^| ){re.escape(setting)}=(\S+)", str(row["settings"]))
-        number, value = _value(assigned and assigned[1]), row.get(measure)
+        assigned = re.findall(rf"(?:^| ){re.escape(setting)}=(\S+)", str(row["settings"]))
+        number, value = _value("".join(assigned[-1:])), row.get(measure)  # the last one holds
         for name, what in ((setting, number), (measure, value)):
             if not isinstance(what, float):
                 raise DtisError(f"{row['run']}: has no number for {name}, but {what!r:.80}")

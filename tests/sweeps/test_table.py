@@ -1,10 +1,12 @@
 """Tables and curves over the seeds of a sweep."""
 
 import pytest
+from small_run import SWEPT
 
 from dtis_core.errors import DtisError
+from dtis_core.sweeps import table
 from dtis_core.sweeps.sweep import write_results
-from dtis_core.sweeps.table import by_setting, mean_and_deviation, read_results
+from dtis_core.sweeps.table import by_setting, mean_and_deviation, read_results, recorded_or_swept
 
 ROWS = [
     {
@@ -52,3 +54,15 @@ def test_another_file_is_refused(tmp_path, text):
 def test_a_deviation_says_of_how_many_and_a_single_run_has_none():
     assert mean_and_deviation([0.5], 100) == "50.0"
     assert mean_and_deviation([0.5, 0.6, 0.7], 100) == "60.0 ± 10.0 (n = 3)"
+
+
+@pytest.mark.whole_runs
+def test_a_notebook_gets_the_recorded_sweep_or_makes_it_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr(table, "SHIPPED", tmp_path / "shipped")
+    settings = [*SWEPT, "training.length=3", "model.sprites=2,3"]
+    asked = "elbow", ["tetrominoes"], "0-1", settings
+    rows = recorded_or_swept(*asked, retrain=True, jobs=2, home=tmp_path / "runs")
+    assert list(by_setting(rows, "model.sprites", "final loss")) == [2, 3]
+    write_results(tmp_path / "shipped" / "elbow" / "results.csv", ROWS)
+    recorded = recorded_or_swept(*asked, retrain=False)
+    assert [row["run"] for row in recorded] == [row["run"] for row in ROWS]
