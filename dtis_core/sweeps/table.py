@@ -7,12 +7,14 @@ from pathlib import Path
 
 from dtis_core.errors import DtisError
 from dtis_core.paths import RUNS, SHIPPED
+from dtis_core.runs.run_folder import RunFolder
 from dtis_core.scoring.metrics import summarise
 from dtis_core.storage.files import read_text
 from dtis_core.sweeps.grid import grid, seeds_of
 from dtis_core.sweeps.sweep import RESULTS, sweep
 
 NEEDED = {"run", "settings", "seed", "status"}
+TEXTS = {"run", "preset", "settings", "status", "device", "commit", "error"}  # 1e5 is a commit
 
 
 def recorded_or_swept(
@@ -26,13 +28,15 @@ def recorded_or_swept(
 ) -> list[dict]:
     """Return the rows of a sweep: of the shipped one so named, or with `retrain` of a new one.
 
-    `presets`, `seeds`, `assignments` and `jobs` are as for `dtis sweep`; runs of a new sweep that
-    are in `home` already go on. Raises DtisError as `grid`, `sweep` and `read_results` do.
+    Each has its run's `folder` as well; of a shipped sweep not all are there. `presets`, `seeds`,
+    `assignments` and `jobs` are as for `dtis sweep`; runs of a new sweep that are in `home` already
+    go on. Raises DtisError as `grid`, `sweep` and `read_results` do.
     """
-    if not retrain:
-        return read_results(SHIPPED / name / RESULTS)
-    sweep(grid(presets, seeds_of(seeds), assignments), home / name, jobs)
-    return read_results(home / name / RESULTS)
+    folder = (home if retrain else SHIPPED) / name
+    if retrain:
+        sweep(grid(presets, seeds_of(seeds), assignments), folder, jobs)
+    rows = read_results(folder / RESULTS)
+    return [row | {"folder": RunFolder(folder / row["run"])} for row in rows]
 
 
 def read_results(path: Path | str) -> list[dict]:
@@ -43,7 +47,10 @@ def read_results(path: Path | str) -> list[dict]:
     rows = list(csv.DictReader(read_text(Path(path)).splitlines()))
     if not rows or not rows[0].keys() >= NEEDED:
         raise DtisError(f"{path}: is no table of runs; dtis sweep writes one, results.csv")
-    return [{name: _value(text) for name, text in row.items() if name} for row in rows]
+    return [
+        {name: text if name in TEXTS else _value(text) for name, text in row.items() if name}
+        for row in rows
+    ]
 
 
 def _value(text: str | None) -> str | float:
@@ -67,16 +74,12 @@ def by_setting(rows: Sequence[dict], setting: str, measure: str) -> dict[float, 
         for name, what in ((setting, number), (measure, value)):
             if not isinstance(what, float):
                 raise DtisError(f"{row['run']}: has no number for {name}, but {what!r:.80}")
+        number = int(number) if number.is_integer() else number
         found.setdefault(number, []).append(value)
     return dict(sorted(found.items()))
 
 
 def mean_and_deviation(values: Sequence[float], scale: float = 1, digits: int = 1) -> str:
-    """Return the mean of `scale` times the values; of several, the deviation and their number.
-
-    The deviation is that of a sample, over n - 1.
-    """
+    """Return the mean of `scale` times the values; of several, the sample's deviation, too."""
     mean, deviation = (scale * part for part in summarise(list(values)))
-    if len(values) == 1:
-        return f"{mean:.{digits}f}"
-    return f"{mean:.{digits}f} ± {deviation:.{digits}f} (n = {len(values)})"
+    return f"{mean:.{digits}f}" + (f" ± {deviation:.{digits}f}" if len(values) > 1 else "")

@@ -14,6 +14,7 @@ ROWS = [
         "settings": f"model.layer_transformations=[tint, placement] model.sprites={K}",
         "seed": seed,
         "status": "finished",
+        "commit": "12e4567",
         "best mIoU": 0.1 * K + seed,
     }
     for K in (10, 9)
@@ -25,6 +26,7 @@ def test_a_measure_by_a_setting_over_all_seeds(tmp_path):
     failed = ROWS[0] | {"status": "failed", "best mIoU": ""}
     write_results(tmp_path / "results.csv", [*ROWS, failed])
     rows = read_results(tmp_path / "results.csv")
+    assert rows[0]["commit"] == "12e4567"
     assert rows[0]["run"] == "k10-seed0" and rows[3]["seed"] == 1 and rows[4]["best mIoU"] == ""
     found = by_setting(rows, "model.sprites", "best mIoU")
     assert list(found) == [9, 10]
@@ -51,9 +53,9 @@ def test_another_file_is_refused(tmp_path, text):
         read_results(tmp_path / "results.csv")
 
 
-def test_a_deviation_says_of_how_many_and_a_single_run_has_none():
+def test_a_deviation_is_that_of_a_sample_and_a_single_run_has_none():
     assert mean_and_deviation([0.5], 100) == "50.0"
-    assert mean_and_deviation([0.5, 0.6, 0.7], 100) == "60.0 ± 10.0 (n = 3)"
+    assert mean_and_deviation([0.5, 0.6, 0.7], 100) == "60.0 ± 10.0"
 
 
 @pytest.mark.whole_runs
@@ -66,3 +68,4 @@ def test_a_notebook_gets_the_recorded_sweep_or_makes_it_anew(tmp_path, monkeypat
     write_results(tmp_path / "shipped" / "elbow" / "results.csv", ROWS)
     recorded = recorded_or_swept(*asked, retrain=False)
     assert [row["run"] for row in recorded] == [row["run"] for row in ROWS]
+    assert rows[0]["folder"].manifest()["seed"] == 0
