@@ -47,7 +47,7 @@ def sweep(
     folder = user_path(out, "--out").absolute()
     make_folder(folder)
     rows: dict[str, dict] = {}
-    with _client(jobs, scheduler) as client:
+    with connected(jobs, scheduler) as client:
         from distributed import wait
 
         if watch:
@@ -82,7 +82,7 @@ def _outcome(future: Any, task: Task, folder: Path) -> dict:
 
 
 @contextmanager
-def _client(jobs: int | None, scheduler: str | None) -> Iterator[Any]:
+def connected(jobs: int | None, scheduler: str | None) -> Iterator[Any]:
     """Yield a client of a scheduler, which is one of our own without an address."""
     try:
         import dask

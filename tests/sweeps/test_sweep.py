@@ -8,7 +8,7 @@ import pytest
 from small_run import SWEPT, assert_same_state
 
 from dtis_core.sweeps.grid import grid
-from dtis_core.sweeps.sweep import sweep
+from dtis_core.sweeps.sweep import connected, sweep
 from dtis_core.training.session import train
 
 pytestmark = [pytest.mark.whole_runs, pytest.mark.usefixtures("often")]
@@ -57,3 +57,11 @@ def test_a_run_that_cannot_be_fails_alone_and_the_same_call_goes_on(tmp_path):
     again = sweep(tasks, tmp_path, 1)
     assert weights.stat().st_mtime_ns == before
     assert [row["status"] for row in again] == ["finished", "failed"]
+
+
+def test_workers_have_a_thread_each_and_keep_their_memory_between_steps():
+    with connected(1, None) as client:
+        environment = client.submit(lambda: dict(os.environ)).result()
+    threads = [environment[f"{library}_NUM_THREADS"] for library in ("OMP", "MKL", "OPENBLAS")]
+    assert threads == ["1", "1", "1"]
+    assert "MALLOC_TRIM_THRESHOLD_" not in environment
