@@ -12,7 +12,7 @@ from dtis_core.paths import user_path
 from dtis_core.runs.run_folder import RunFolder
 from dtis_core.storage.files import make_folder, write_text
 from dtis_core.sweeps.grid import Task
-from dtis_core.sweeps.task import carry_out, row_of
+from dtis_core.sweeps.task import carry_out, row_if_ended, row_of
 
 RESULTS = "results.csv"
 PERIOD = 2.0  # seconds between two looks at the runs
@@ -46,7 +46,12 @@ def sweep(
         raise DtisError(f"--jobs: must be at least 1, found {jobs}")
     folder = user_path(out, "--out").absolute()
     make_folder(folder)
-    rows: dict[str, dict] = {}
+    ended = {task.name: row_if_ended(task, folder) for task in tasks}
+    rows = {name: row for name, row in ended.items() if row}
+
+    def keep() -> None:
+        write_results(folder / RESULTS, [rows[t.name] for t in tasks if t.name in rows])
+
     with connected(jobs, scheduler) as client:
         from distributed import wait
 
@@ -58,8 +63,12 @@ def sweep(
                 carry_out, task, str(folder), checkpoint_seconds, key=task.name, pure=False
             ): task
             for task in tasks
+            if task.name not in rows
         }
+        keep()
         while waiting:
+            if watch:
+                watch(list(tasks), rows)
             try:
                 done = wait(list(waiting), timeout=PERIOD, return_when="FIRST_COMPLETED").done
             except TimeoutError:
@@ -67,9 +76,9 @@ def sweep(
             for future in done:
                 task = waiting.pop(future)
                 rows[task.name] = _outcome(future, task, folder)
-                write_results(folder / RESULTS, [rows[t.name] for t in tasks if t.name in rows])
-            if watch:
-                watch(list(tasks), rows)
+                keep()
+    if watch:
+        watch(list(tasks), rows)
     return [rows[task.name] for task in tasks]
 
 

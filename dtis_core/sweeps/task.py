@@ -60,6 +60,15 @@ def _bring_to_end(task: Task, folder: RunFolder, checkpoint_seconds: float) -> N
                 return
 
 
+def row_if_ended(task: Task, out: Path) -> dict | None:
+    """Return the row of a run that is finished and scored, None for any other."""
+    folder = RunFolder(out / task.name)
+    if not folder.exists or folder.manifest()["status"] != "finished":
+        return None
+    scored = all(recorded_scores(folder, inference) for inference in INFERENCES)
+    return row_of(task, folder) if scored else None
+
+
 def row_of(task: Task, folder: RunFolder, error: str = "") -> dict:
     """Return a run's row: what it is, how it ended, its final loss, and its scores as fractions.
 

@@ -57,6 +57,21 @@ def test_a_run_that_cannot_be_fails_alone_and_the_same_call_goes_on(tmp_path):
     again = sweep(tasks, tmp_path, 1)
     assert weights.stat().st_mtime_ns == before
     assert [row["status"] for row in again] == ["finished", "failed"]
+    assert again[0] == rows[0]
+
+
+def test_runs_that_ended_before_are_in_the_table_from_the_start(tmp_path):
+    settings = [*SWEPT, "training.length=8"]
+    first = sweep(grid(["tetrominoes"], [1], settings), tmp_path, 1)
+    seen = []
+
+    def look(tasks, rows):
+        """Read the table as it is on the way."""
+        seen.append([row["seed"] for row in rows_of(tmp_path / "results.csv")])
+
+    rows = sweep(grid(["tetrominoes"], [0, 1], settings), tmp_path, 1, watch=look)
+    assert seen[0] == ["1"] and seen[-1] == ["0", "1"]
+    assert rows[1] == first[0]
 
 
 def test_workers_have_a_thread_each_and_keep_their_memory_between_steps():
