@@ -42,10 +42,17 @@ def found_by(ranks, rank):
 
 
 def assert_close(first, second):
+    """Two trainer states differ by rounding: of a weight, by no more than a tenth of one step.
+
+    Adam makes all steps as large as its rate, 1e-3 here, also where the gradient is near 0, and so
+    its rounding; but that is rare.
+    """
     one, two = (read_tensors(path / "trainer.safetensors")[0] for path in (first, second))
     assert one.keys() == two.keys()
     for name, tensor in one.items():
-        torch.testing.assert_close(tensor, two[name], atol=1e-5, rtol=1e-4, msg=name)
+        torch.testing.assert_close(tensor, two[name], atol=1e-4, rtol=1e-4, msg=name)
+        far = ~torch.isclose(tensor, two[name], atol=1e-5, rtol=1e-4)
+        assert far.sum() <= tensor.numel() / 1000, name
 
 
 def test_two_ranks_are_as_one_process_restarts_included(ranks, alone):
