@@ -57,8 +57,7 @@ class Sprites(nn.Module):
         transformation. But where it may grow freely, a pixel far above 1 shines through beside it
         when it is placed between pixels, and so a dark line in a sprite can become a hole.
         """
-        free = self.excess is None
-        masks = self.masks if free else soft_clip(self.masks, self.excess)
+        masks = self.masks if self.excess is None else soft_clip(self.masks, self.excess)
         return torch.cat([soft_clip(self.appearances), masks], dim=1)
 
 
