@@ -32,9 +32,7 @@ class ModelConfig:
     sprites: Count  # K
     sprite_size: tuple[Side, Side]
     mask_sigma: Positive  # pixels; deviation of the Gaussian that masks start from
-    mask_excess: NotNegative | None = (
-        None  # how far past [0, 1] a placed mask reaches; None: freely
-    )
+    mask_excess: NotNegative | None = None  # of placed masks, past [0, 1]; None: without limit
     sprite_colour: Share = 0.9  # all channels' start
     background_colour: Share | None = None  # and the backgrounds'; None: the mean image
     layer_transformations: list[str] = field(default_factory=list)  # T^lay, shared in a layer

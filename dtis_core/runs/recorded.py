@@ -12,7 +12,7 @@ def shipped_names() -> list[str]:
 def final_loss(folder: RunFolder) -> float | None:
     """Return the mean loss over the last tenth of a run's metrics, None for one without any.
 
-    The loss of one step depends on its images and on the mask noise; this does hardly.
+    The loss of one step depends on its images and on the mask noise; this hardly does.
     """
     losses = [line["loss"] for line in folder.metrics()]
     last = losses[-max(1, len(losses) // 10) :]

@@ -101,10 +101,13 @@ def own_scores(folder: RunFolder, inference: str = "best") -> dict:
     return scores
 
 
-def percent(values: list[float]) -> str:
-    """Return mean and, of several values, standard deviation of fractions, in percent."""
-    mean, deviation = summarise(values)
-    return f"{100 * mean:.1f}" + (f" ± {100 * deviation:.1f}" if len(values) > 1 else "")
+def percent(values: list[float], scale: float = 100, digits: int = 1) -> str:
+    """Return mean and, of several values, the sample's deviation: of fractions, in percent.
+
+    Other measures have another `scale`, and so many `digits` after the point.
+    """
+    mean, deviation = (scale * part for part in summarise(values))
+    return f"{mean:.{digits}f}" + (f" ± {deviation:.{digits}f}" if len(values) > 1 else "")
 
 
 def score_cell(scores: Sequence[dict], name: str) -> str:

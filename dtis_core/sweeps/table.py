@@ -8,7 +8,6 @@ from pathlib import Path
 from dtis_core.errors import DtisError
 from dtis_core.paths import RUNS, SHIPPED
 from dtis_core.runs.run_folder import RunFolder
-from dtis_core.scoring.metrics import summarise
 from dtis_core.storage.files import read_text
 from dtis_core.sweeps.grid import grid, seeds_of
 from dtis_core.sweeps.sweep import RESULTS, sweep
@@ -77,9 +76,3 @@ def by_setting(rows: Sequence[dict], setting: str, measure: str) -> dict[float, 
         number = int(number) if number.is_integer() else number
         found.setdefault(number, []).append(value)
     return dict(sorted(found.items()))
-
-
-def mean_and_deviation(values: Sequence[float], scale: float = 1, digits: int = 1) -> str:
-    """Return the mean of `scale` times the values; of several, the sample's deviation, too."""
-    mean, deviation = (scale * part for part in summarise(list(values)))
-    return f"{mean:.{digits}f}" + (f" ± {deviation:.{digits}f}" if len(values) > 1 else "")

@@ -43,7 +43,7 @@ def carry_out(task: Task, out: str, checkpoint_seconds: float) -> dict:
 
 
 def _bring_to_end(task: Task, folder: RunFolder, checkpoint_seconds: float) -> None:
-    if not (folder.exists and folder.manifest()["status"] == "finished"):
+    if not _finished(folder):
         train(
             task.config,
             folder.path,
@@ -60,10 +60,14 @@ def _bring_to_end(task: Task, folder: RunFolder, checkpoint_seconds: float) -> N
                 return
 
 
+def _finished(folder: RunFolder) -> bool:
+    return folder.exists and folder.manifest()["status"] == "finished"
+
+
 def row_if_ended(task: Task, out: Path) -> dict | None:
     """Return the row of a run that is finished and scored, None for any other."""
     folder = RunFolder(out / task.name)
-    if not folder.exists or folder.manifest()["status"] != "finished":
+    if not _finished(folder):
         return None
     scored = all(recorded_scores(folder, inference) for inference in INFERENCES)
     return row_of(task, folder) if scored else None

@@ -12,6 +12,7 @@ from dtis_core.scoring.metrics import summarise
 from dtis_core.scoring.results import (
     existing,
     own_scores,
+    percent,
     recorded_scores,
     result_table,
     score_cell,
@@ -21,6 +22,12 @@ from dtis_core.scoring.results import (
 )
 
 SEEDS = ("tetrominoes", "tetrominoes-seed1", "tetrominoes-seed2")
+
+
+def test_a_deviation_is_that_of_a_sample_and_a_single_value_has_none():
+    assert percent([0.5]) == "50.0"
+    assert percent([0.5, 0.6, 0.7]) == "60.0 ± 10.0"
+    assert percent([0.001, 0.002], 1e3, 2) == "1.50 ± 0.71"
 
 
 def test_runs_that_are_not_there_are_left_out_and_the_order_stays():

@@ -6,7 +6,7 @@ from small_run import SWEPT
 from dtis_core.errors import DtisError
 from dtis_core.sweeps import table
 from dtis_core.sweeps.sweep import write_results
-from dtis_core.sweeps.table import by_setting, mean_and_deviation, read_results, recorded_or_swept
+from dtis_core.sweeps.table import by_setting, read_results, recorded_or_swept
 
 ROWS = [
     {
@@ -51,11 +51,6 @@ def test_another_file_is_refused(tmp_path, text):
     (tmp_path / "results.csv").write_text(text)
     with pytest.raises(DtisError, match="results.csv: is no table of runs"):
         read_results(tmp_path / "results.csv")
-
-
-def test_a_deviation_is_that_of_a_sample_and_a_single_run_has_none():
-    assert mean_and_deviation([0.5], 100) == "50.0"
-    assert mean_and_deviation([0.5, 0.6, 0.7], 100) == "60.0 ± 10.0"
 
 
 @pytest.mark.whole_runs
