@@ -99,7 +99,7 @@ test-load: setup ## kill workers and schedulers of sweeps, fill a disk, look for
 outputs: setup ## run the notebooks, or NOTEBOOKS=..., and store their outputs in them
 	OMP_NUM_THREADS=1 DTIS_FIGURES="$(CURDIR)/build/figures" $(BIN)/jupyter nbconvert \
 	    --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False \
-	    --ExecutePreprocessor.coalesce_streams=True $(NOTEBOOKS)
+	    --CoalesceStreamsPreprocessor.enabled=True $(NOTEBOOKS)
 	$(BIN)/python -m dtis_core.workbook.notebook $(NOTEBOOKS)
 
 clean: ## remove .venv, figures/, caches and runs/quickstart; your other runs and data/ stay
