@@ -62,6 +62,15 @@ def evaluate(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def keep(arguments: argparse.Namespace) -> int:
+    """`dtis keep RUN`: keep what a run finds in its images, to be shown where they are not."""
+    from dtis_core.scoring.keep import keep
+
+    chosen = arguments.split, arguments.data, arguments.path, arguments.count
+    print(f"kept: {keep(arguments.run, *chosen)}")
+    return 0
+
+
 def sweep(arguments: argparse.Namespace) -> int:
     """`dtis sweep PRESET...`: train and score a grid of presets, settings and seeds."""
     from dtis_core.sweeps.grid import grid, seeds_of
@@ -189,12 +198,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_sweep_arguments(command("sweep", sweep))
 
     sub = command("eval", evaluate)
-    sub.add_argument("run", help="run folder or shipped model")
-    sub.add_argument("--data", help="another data set than the run's own")
-    sub.add_argument("--path", help="the folder of another data set that is anyone's own")
-    sub.add_argument(
-        "--split", help="such as validation, final or train (default: as the preset says)"
-    )
+    _add_images_arguments(sub)
     sub.add_argument(
         "--inference",
         default="best",
@@ -208,6 +212,10 @@ def build_parser() -> argparse.ArgumentParser:
         help="another way to seek scenes, such as search.views=1",
     )
     sub.add_argument("--json", action="store_true")
+
+    sub = command("keep", keep)
+    _add_images_arguments(sub)
+    sub.add_argument("--count", type=int, default=64, help="scenes, of the first images (64)")
 
     sub = command("export", export)
     sub.add_argument("run", help="run folder")
@@ -237,6 +245,15 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--literal", metavar="FILE", help="loops to compare with: tests/oracle.py")
     sub.add_argument("--json", action="store_true")
     return parser
+
+
+def _add_images_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", help="run folder or shipped model")
+    parser.add_argument("--data", help="another data set than the run's own")
+    parser.add_argument("--path", help="the folder of another data set that is anyone's own")
+    parser.add_argument(
+        "--split", help="such as validation, final or train (default: as the preset says)"
+    )
 
 
 def _add_training_arguments(parser: argparse.ArgumentParser) -> None:

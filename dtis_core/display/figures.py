@@ -190,31 +190,35 @@ def show_sprites(
     return show_tiles(in_rows(tiles, columns))
 
 
-def decomposition_rows(scene: Scene, images: ArrayLike, n: int = 5) -> Figure:
+def decomposition_rows(scene: Scene, images: ArrayLike | None, n: int = 5) -> Figure:
     """Draw the first `n` images of a scene as in the paper's Figs. 3 and 8.
 
     From left to right: input, reconstruction, semantic segmentation in the colours of
     `palette(K)`, instance segmentation, then the background, if any, and all object layers on a
     checkerboard with borders in the colours of their instances.
 
-    `images` are those that were decomposed: uint8 (B, H, W, 3) or float (B, 3, H, W).
+    `images` are those that were decomposed: uint8 (B, H, W, 3) or float (B, 3, H, W); None where
+    they are not at hand, and no input is drawn.
     """
     config = scene.model.config
     instances = palette(config.layers)
-    inputs = to_pictures(images[:n])
     semantic = label_colours(scene.semantic_map[:n].cpu(), palette(config.sprites))
     instance = label_colours(scene.instance_map[:n].cpu(), instances)
-    plain = np.stack([inputs, to_pictures(scene.reconstruction[:n].cpu()), semantic, instance], 1)
+    plain = [to_pictures(scene.reconstruction[:n].cpu()), semantic, instance]
     rgba = np.concatenate([scene.layers[:n].cpu(), scene.alphas[:n].cpu()], axis=2)
     layers = over_checkerboard(rgba)  # (n, L, H, W, 3)
-    titles = ["input", "reconstruction", "semantic", "instance"]
+    titles = ["reconstruction", "semantic", "instance"]
+    if images is not None:
+        plain, titles = [to_pictures(images[:n]), *plain], ["input", *titles]
+    at = len(titles)
     titles += [f"layer {i + 1}" for i in range(config.layers)]
     if config.backgrounds:
         background = to_pictures(scene.background[:n].cpu())[:, None]
         layers = np.concatenate([background, layers], axis=1)
         instances = np.vstack([to_rgb(BEHIND), instances])
-        titles.insert(4, "background")
-    tiles = [with_border(enlarge(plain), [1.0, 1.0, 1.0]), with_border(enlarge(layers), instances)]
+        titles.insert(at, "background")
+    plain = enlarge(np.stack(plain, axis=1))
+    tiles = [with_border(plain, [1.0, 1.0, 1.0]), with_border(enlarge(layers), instances)]
     return show_tiles(np.concatenate(tiles, axis=1), titles, gap=2)
 
 

@@ -59,6 +59,8 @@ def as_batch(images: object, config: Config, device: torch.device) -> Float[Tens
     wanted = f"uint8 (B, {H}, {W}, {C}) or float (B, {C}, {H}, {W}) in [0, 1]"
     if not isinstance(images, np.ndarray | Tensor):
         raise DtisError(f"images: expected {wanted}, found {type(images).__name__}")
+    if isinstance(images, np.ndarray):  # which may run backwards, as in images[::-1]
+        images = np.ascontiguousarray(images)
     try:
         tensor = torch.as_tensor(images)
     except TypeError as error:  # torch has no such type

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from dtis_core.errors import DtisError, suggest
+from dtis_core.model.dti_sprites import DTISprites
 from dtis_core.scenes.change import Change, check_number
 from dtis_core.scenes.scene import MOST, Scene
 from dtis_core.storage.files import read_text, write_text
@@ -20,9 +21,9 @@ Image = UInt8[np.ndarray, "height width channels"]
 Images = UInt8[np.ndarray, "images height width channels"]
 
 
-def model_fingerprint(scene: Scene) -> str:
+def model_fingerprint(model: DTISprites) -> str:
     """Return what tells a model's sprites from another's."""
-    canvases = scene.model.sprites.canvases().detach().cpu().contiguous()
+    canvases = model.sprites.canvases().detach().cpu().contiguous()
     return hashlib.sha256(canvases.numpy().tobytes()).hexdigest()[:16]
 
 
@@ -51,7 +52,7 @@ def to_json(scene: Scene, image: Image) -> str:
     """Return the edits of the scene of one image as JSON, as few fields as tell them."""
     whole = {
         "format": FORMAT,
-        "model": model_fingerprint(scene),
+        "model": model_fingerprint(scene.model),
         "image": image_fingerprint(image),
         "objects": [{"layer": edited.layer, **edited.change.used} for edited in scene.objects],
         "order": scene.order,
@@ -79,7 +80,7 @@ def _read(text: str, found: Sequence[Scene], images: Images) -> tuple[int, Scene
     _check_fields("scene", whole, {"format", "model", "image", "objects", "order"})
     if whole["format"] != FORMAT:
         raise DtisError(f"format: expected '{FORMAT}', found {whole['format']!r:.80}")
-    model = model_fingerprint(found[0])
+    model = model_fingerprint(found[0].model)
     if whole["model"] != model:
         raise DtisError(f"model: the scene was saved with another model than {model}")
     sources = [image_fingerprint(image) for image in images]

@@ -45,6 +45,12 @@ href="manifest.json">manifest</a></p>
 """
 
 
+def lacking(record: dict) -> str:
+    """Return what is said of parts whose images were not at hand, nothing where all were."""
+    parts = record.get("without_data", 0)
+    return f", {parts} part{'s' * (parts > 1)} without data" if parts else ""
+
+
 def _section(name: str, record: dict) -> str:
     """One notebook: its title, how it went, its pictures, links to all else that it made."""
     outputs = [PurePosixPath(file) for file in record["outputs"]]
@@ -67,8 +73,8 @@ def _section(name: str, record: dict) -> str:
     return f"""<section id="{escape(name)}">
 <h2>{title}</h2>
 {paper}
-<p><b class="{record["status"]}">{record["status"]}</b> · profile {escape(record["profile"])} ·
-{record["seconds"]:.1f} s · {" · ".join(links)}</p>
+<p><b class="{record["status"]}">{record["status"]}</b>{lacking(record)} ·
+profile {escape(record["profile"])} · {record["seconds"]:.1f} s · {" · ".join(links)}</p>
 {error}<div class="pictures">{figures}</div>
 {tables}</section>"""
 

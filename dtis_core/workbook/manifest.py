@@ -36,6 +36,7 @@ def _is_whole(record: dict) -> bool:
         and all(isinstance(record.get(name), str) for name in texts)
         and isinstance(record.get("paper", ""), str)
         and isinstance(record.get("seconds"), int | float)
+        and isinstance(record.get("without_data", 0), int)
         and isinstance(outputs, dict)
         and all(_is_inside(file) and isinstance(sha, str) for file, sha in outputs.items())
         and isinstance(tables, list)

@@ -19,6 +19,8 @@ from dtis_core.errors import DtisError, suggest
 from dtis_core.paths import CLONE, cache_dir, data_root
 from dtis_core.workbook.reach import reached_files
 
+WITHOUT_DATA = "without data: "  # begins the line of each part whose images are not at hand
+
 
 @dataclass(frozen=True)
 class Notebook:

@@ -8,6 +8,8 @@ import nbformat
 from nbconvert import HTMLExporter
 from traitlets.config import Config
 
+from dtis_core.workbook.notebook import WITHOUT_DATA
+
 SHOWN = ("text/html", "text/markdown", "image/svg+xml", "image/png", "image/gif", "text/plain")
 """Kinds of output, best first: pictures instead of widgets, which need a kernel."""
 
@@ -40,6 +42,13 @@ def tables_of(executed: Path) -> list[dict]:
                 rows = [[_shown(text) for text in line.strip("|").split("|")] for line in lines]
                 tables.append({"title": heading, "rows": [rows[0], *rows[2:]]})
     return tables
+
+
+def parts_without_data(executed: Path) -> int:
+    """Return how many parts of an executed notebook said that their images were not at hand."""
+    cells = nbformat.read(executed, as_version=4).cells
+    texts = [output.get("text", "") for cell in cells for output in cell.get("outputs", [])]
+    return sum(line.startswith(WITHOUT_DATA) for text in texts for line in text.splitlines())
 
 
 def _shown(cell: str) -> str:

@@ -27,11 +27,11 @@ from dtis_core.errors import DtisError, suggest
 from dtis_core.paths import CLONE, NOTEBOOKS
 from dtis_core.storage.files import parse_value, system_errors_explained, write_json, write_text
 from dtis_core.storage.locks import locked
-from dtis_core.workbook.index import index_html
+from dtis_core.workbook.index import index_html, lacking
 from dtis_core.workbook.job import Job, environment, requests_to_end, stop
 from dtis_core.workbook.manifest import read_manifest
 from dtis_core.workbook.notebook import Notebook, read_notebooks, settle, sha256, versions
-from dtis_core.workbook.page import page_of, tables_of
+from dtis_core.workbook.page import page_of, parts_without_data, tables_of
 
 LOCK, STAGING = ".lock", ".staging-"
 RESERVED = {"manifest.json", "index.html", "notebooks", "logs", LOCK}
@@ -200,9 +200,10 @@ class _Run:
         try:
             job.check(self.timeout)
             record["tables"] = tables_of(job.executed)
+            record["without_data"] = parts_without_data(job.executed)
             record["outputs"] = self._publish(job, earlier)
             unfinished.unlink(missing_ok=True)
-            summary += f", {len(record['outputs'])} files"
+            summary += f", {len(record['outputs'])} files{lacking(record)}"
         except DtisError as error:
             record |= {"status": "failed", "error": str(error), "outputs": earlier}
             if job.executed.exists():

@@ -1,16 +1,23 @@
-"""The runs that a notebook shows: recorded ones, or the same trained anew."""
+"""What a notebook shows: recorded runs, or new ones; scenes of images, or what was kept of them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from dtis_core.config import Config, load_preset
-from dtis_core.errors import NoLabels
+from dtis_core import datasets
+from dtis_core.config import Config, DataConfig, load_preset
+from dtis_core.datasets import SceneDataset
+from dtis_core.errors import DtisError, NoLabels
 from dtis_core.paths import RUNS
 from dtis_core.runs.run_folder import RunFolder
+from dtis_core.scenes.found import load_found
+from dtis_core.scenes.run import Run
+from dtis_core.scenes.scene import Scene
 from dtis_core.scoring.results import existing
 from dtis_core.scoring.score import score_each
 from dtis_core.training.own_images import scaled
 from dtis_core.training.session import train
+from dtis_core.workbook.notebook import WITHOUT_DATA
 
 Recipe = tuple[str, Sequence[str], int]
 """How a run is made: the preset, what `--set` changes of it, the seed."""
@@ -58,3 +65,32 @@ def _trained(
     except NoLabels:
         print(f"{path.name}: not scored, for its data has no labels")
     return folder
+
+
+def say_what_is_missing(data: str, split: str, what: str) -> None:
+    """Print of a data set that is not at hand what is missing, and what is shown in its place."""
+    try:
+        datasets.load(data, split, 1)
+    except DtisError:
+        print(f"not here: {what}; data/README.md says where they go.")
+        print("Shown in their place: what the model found in them, drawn from kept parameters.")
+
+
+def scenes_of(
+    run: Run, numbers: Sequence[int], data: str | None = None, split: str | None = None
+) -> tuple[Scene, SceneDataset | None]:
+    """Return the scenes of some images of a split, by their numbers, and these images.
+
+    Decomposed, where the images are at hand; else drawn as `dtis keep` kept them, and None for the
+    images. `data` and `split` are the run's own by default. Raises DtisError where there is
+    neither.
+    """
+    own, split = run.config.data, split or run.config.data.score_split
+    config = replace(run.config, data=DataConfig(data)) if data else run.config
+    try:
+        images = datasets.load_for(config, split, own.held_out).subset(list(numbers))
+    except DtisError:
+        scene = load_found(run, config.data.name, split, numbers)
+        print(f"{WITHOUT_DATA}{len(numbers)} images drawn from what was kept of them")
+        return scene, None
+    return run.decompose(images.images), images

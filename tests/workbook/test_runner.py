@@ -84,7 +84,7 @@ def notebooks(tmp_path_factory):
         write(folder / "01_draws.ipynb", DRAW, WIDGETS, parameters='profile = "quick"\nrate = 1.0'),
         write(folder / "02_fails.ipynb", "total = 1", "total / 0"),
         write(folder / "03_hangs.ipynb", "import time\ntime.sleep(600)"),
-        write(folder / "04_plain.ipynb", "print(2)", TABLE),
+        write(folder / "04_plain.ipynb", "print(2)", TABLE, "print('without data: 2 images')"),
     ]
 
 
@@ -156,6 +156,14 @@ def test_tables_are_kept_as_data_and_shown_in_the_index(output):
     assert manifest(output)["01_draws"]["tables"] == []
     page = (output / "index.html").read_text()
     assert "<td>ARI &lt;1&gt;</td><td>99.1</td>" in page
+
+
+def test_parts_whose_images_are_not_here_are_counted_and_said(output):
+    found = {name: record.get("without_data") for name, record in manifest(output).items()}
+    assert (found["01_draws"], found["04_plain"]) == (0, 1)
+    page = (output / "index.html").read_text()
+    assert page.count("without data") == 1
+    assert '<b class="ok">ok</b>, 1 part without data' in page
 
 
 def test_executed_notebooks_are_pages_that_show_pictures_without_a_kernel(output):

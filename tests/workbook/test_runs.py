@@ -1,14 +1,16 @@
 """The runs of a notebook: recorded ones as they are, missing ones named, or all trained anew."""
 
 import pytest
+import torch
 from PIL import Image
 from small_run import SMALL, random_images
 
 from dtis_core.errors import DtisError
 from dtis_core.paths import SHIPPED
 from dtis_core.runs.run_folder import RunFolder
+from dtis_core.scenes.run import load
 from dtis_core.scoring.results import own_scores
-from dtis_core.workbook.runs import runs_or_train
+from dtis_core.workbook.runs import runs_or_train, say_what_is_missing, scenes_of
 
 pytestmark = pytest.mark.whole_runs
 
@@ -71,3 +73,28 @@ def test_data_that_cannot_be_had_say_so(tmp_path):
     settings = [f"data.path={tmp_path / 'nothing'}"]
     with pytest.raises(DtisError, match="nothing: there is no such folder"):
         runs_or_train({"mine": ("photos/fast", settings, 0)}, True, home=tmp_path)
+
+
+def test_scenes_of_images_that_are_not_here_are_drawn_as_kept(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("DTIS_DATA", str(tmp_path))
+    run = load("gtsrb8")
+    scene, images = scenes_of(run, [0, 3])
+    assert images is None and scene.reconstruction.shape == (2, 3, 28, 28)
+    assert capsys.readouterr().out == "without data: 2 images drawn from what was kept of them\n"
+    with pytest.raises(DtisError, match="no scenes were kept"):
+        scenes_of(run, [0], "weizmann", "all")
+
+
+def test_scenes_of_images_at_hand_are_found_in_them(capsys):
+    run = load("digits")
+    scene, images = scenes_of(run, [5, 2])
+    assert torch.equal(scene.reconstruction, run.decompose(images.images).reconstruction)
+    assert len(images) == 2 and not capsys.readouterr().out
+
+
+def test_what_is_missing_is_said_and_nothing_of_what_is_here(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("DTIS_DATA", str(tmp_path))
+    say_what_is_missing("digits", "all", "digits")
+    assert not capsys.readouterr().out
+    say_what_is_missing("weizmann", "all", "horses")
+    assert capsys.readouterr().out.startswith("not here: horses; data/README.md says")
