@@ -64,7 +64,8 @@ class SearchOracle(Oracle):
                     gone = self.scenes[b].objects[i]._replace(k=0, layer=self.nothing.layer)
                     self.scenes[b] = self.scenes[b].put(i, gone)
                 for place, i in enumerate(block[:L]):
-                    avoided = block if len(block) == 2 and place == 0 else []
+                    elsewhere = len(block) == 2 and place == 0 and step % 4 == 2
+                    avoided = block if elsewhere else []
                     for b, found in enumerate(self.look(i, avoided)):
                         self.scenes[b] = self.scenes[b].put(i, self.nothing._replace(found=found))
                         self.choose_sprite(b, i)

@@ -77,8 +77,9 @@ class ResidualSearch(Choice):
         """Choose each layer's candidate in turn, `steps` times over; return the choice.
 
         Two layers are emptied at a time, where the rules say so, since an object that two layers
-        share is a minimum that no single change leaves. The first look for them goes elsewhere
-        than theirs went: what lies between two objects of one colour would draw it again.
+        share is a minimum that no single change leaves. Every other time, the first look for them
+        goes elsewhere than theirs went: what lies between two objects of one colour would draw it
+        again.
         """
         L = self.sprites.shape[1]
         for step in range(steps):
@@ -92,7 +93,7 @@ class ResidualSearch(Choice):
                     former, loss = [part.clone() for part in self._parts()], self.loss()
                 self.empty(block)
                 for place, layer in enumerate(block):
-                    avoided = block if pair and place == 0 else []
+                    avoided = block if pair and place == 0 and step % 4 == 2 else []
                     self.choose(layer, avoided, first_time=step == 0)
                 if again:
                     self.take_back(former, self.loss() >= loss)

@@ -237,7 +237,7 @@ def test_attention_goes_elsewhere_than_to_avoided_places():
     assert torch.equal(far, first)
 
 
-def test_a_pair_is_sought_elsewhere_and_a_single_layer_anywhere():
+def test_a_pair_is_sought_elsewhere_every_other_time_and_a_single_layer_anywhere():
     seen = []
 
     def look(layer, rest, avoided):
@@ -248,6 +248,7 @@ def test_a_pair_is_sought_elsewhere_and_a_single_layer_anywhere():
     images = torch.rand(2, 3, *SIZE)
     rules = Rules(penalty=0.0, empty=False, keep_better=True)
     order = ordered_occlusion(2, 3, images)
-    ResidualSearch(images, order, images[:, None][:, :0], 3, rules, look).run(3)
+    ResidualSearch(images, order, images[:, None][:, :0], 3, rules, look).run(5)
     assert seen[:6] == [(0, []), (1, []), (2, [])] * 2
-    assert seen[6:] == [(0, [0, 1]), (1, []), (1, [1, 2]), (2, []), (2, [2, 0]), (0, [])]
+    assert seen[6:12] == [(0, [0, 1]), (1, []), (1, [1, 2]), (2, []), (2, [2, 0]), (0, [])]
+    assert seen[15:] == [(layer, []) for layer, _ in seen[6:12]]
