@@ -22,6 +22,13 @@ def test_links_lead_somewhere(name):
     assert targets and not missing
 
 
+def test_the_example_runs_as_it_stands():
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    names = {}
+    exec(example, names)
+    assert names["scene"].reconstruction.shape == (8, 3, 35, 35)
+
+
 def test_the_table_of_data_sets_is_what_the_records_say():
     assert markdown(result_table()) in README
 
