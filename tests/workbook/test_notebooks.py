@@ -103,7 +103,7 @@ def test_names_no_place_of_one_machine(notebook):
 
 
 def test_is_small_enough_to_keep(path):
-    assert path.stat().st_size < 1_500_000
+    assert path.stat().st_size < 2_000_000
 
 
 @pytest.fixture(scope="module")
