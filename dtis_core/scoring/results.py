@@ -79,6 +79,13 @@ def existing(names: Iterable[str], home: Path = SHIPPED) -> list[RunFolder]:
     return [folder for folder in folders if folder.exists]
 
 
+def seeds_of(name: str) -> list[RunFolder]:
+    """Return the shipped runs of one kind: the record `name`, then `name-seed1` and on."""
+    found = existing([name])
+    later = (path.parent for path in SHIPPED.glob(f"{name}-seed*/manifest.json"))
+    return found + sorted(map(RunFolder, later), key=lambda folder: folder.manifest()["seed"])
+
+
 def score_key(data: str, split: str, inference: str = "best") -> str:
     """Return what a manifest files scores under: those of one look lie beside the best ones."""
     return f"{data}/{split}" if inference == "best" else f"{data}/{split}/{inference}"

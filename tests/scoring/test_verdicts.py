@@ -39,7 +39,7 @@ def test_a_level(paper, here, verdict):
     ],
 )
 def test_a_difference(first, second, verdict):
-    claim = Difference("Table 0", "more", "ARI", ("90 ± 1", "80 ± 1"), ((), ()))
+    claim = Difference("Table 0", "more", "ARI", ("90 ± 1", "80 ± 1"), ("a", "b"))
     assert difference_verdict(claim, first, second) == verdict
 
 
@@ -47,12 +47,12 @@ def test_a_difference(first, second, verdict):
     ("second", "verdict"), [([0.87, 0.89], "holds"), ([0.7, 0.71], "does not hold")]
 )
 def test_an_equality(second, verdict):
-    claim = Difference("Table 0", "as much", "ARI", ("90 ± 1", "91 ± 1"), ((), ()), equal=True)
+    claim = Difference("Table 0", "as much", "ARI", ("90 ± 1", "91 ± 1"), ("a", "b"), equal=True)
     assert difference_verdict(claim, [0.9, 0.91], second) == verdict
 
 
 def test_what_was_made_in_another_way_is_no_evidence():
-    claim = Difference("Table 0", "more", "ARI", ("", ""), ((), ()), unlike="other data")
+    claim = Difference("Table 0", "more", "ARI", ("", ""), ("a", "b"), unlike="other data")
     assert difference_verdict(claim, [0.9, 0.9], [0.1, 0.1]) == "not comparable: other data"
 
 
