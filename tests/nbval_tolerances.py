@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from copy import deepcopy
 from typing import NamedTuple
 
+from nbval import kernel
+
 NUMBER = re.compile(
     r"(?:(?<!\w)[-+])?(?<![\w.])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[-+]?\d+)?(?!\w)"
 )
@@ -146,6 +148,23 @@ def _refuse(item, problem: str) -> None:
         item.raise_cell_error(f"{item.path.name}, {item.name}: {problem}")
 
     item.compare_outputs = compare
+
+
+def tried_again(start):
+    """Let a kernel start again: of two that start at once, both may take the same free port."""
+
+    def started(*args, **options):
+        for _ in range(2):
+            try:
+                return start(*args, **options)
+            except RuntimeError:  # the kernel died before its first reply
+                continue
+        return start(*args, **options)
+
+    return started
+
+
+kernel.start_new_kernel = tried_again(kernel.start_new_kernel)
 
 
 def pytest_collection_modifyitems(items):

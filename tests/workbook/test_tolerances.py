@@ -6,7 +6,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_output
-from nbval_tolerances import Tolerance, lines, settled, tolerances, value
+from nbval_tolerances import Tolerance, lines, settled, tolerances, tried_again, value
 from stored_notebook import nbval, write
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
@@ -143,3 +143,18 @@ def is_tight(rule: Tolerance, number: str) -> bool:
     digits, power = re.fullmatch(r"[-+]?[\d,]+(?:\.(\d+))?(?:e([-+]?\d+))?", number).groups("")
     last = float(f"1e{int(power or 0) - len(digits)}")
     return rule.amount <= max(min(1.5, 0.05 * abs(value(number))), last) * (1 + 1e-9)
+
+
+def test_a_kernel_that_dies_as_it_starts_is_started_again():
+    tries = []
+
+    def start(deaths):
+        tries.append(deaths)
+        if len(tries) <= deaths:
+            raise RuntimeError("Kernel died before replying to kernel_info")
+        return "kernel"
+
+    assert tried_again(start)(2) == "kernel" and len(tries) == 3
+    tries.clear()
+    with pytest.raises(RuntimeError, match="Kernel died"):
+        tried_again(start)(3)
