@@ -164,7 +164,9 @@ def tried_again(start):
     return started
 
 
-kernel.start_new_kernel = tried_again(kernel.start_new_kernel)
+def pytest_configure():
+    """Let kernels that nbval starts be started again."""
+    kernel.start_new_kernel = tried_again(kernel.start_new_kernel)
 
 
 def pytest_collection_modifyitems(items):
