@@ -42,11 +42,11 @@ def save_found(path: Path, scene: Scene, facts: dict[str, np.ndarray]) -> None:
     image = torch.arange(len(sprites), device=sprites.device)
     k = (sprites - 1).clamp(min=0)[:, :, None, None].expand(-1, -1, 1, sprite.shape[-1])
     kept = {
-        "sprites": sprites.to(torch.uint8),
+        "sprites": sprites.to(torch.int32),
         "layer": layer,
         "sprite": sprite.gather(2, k).squeeze(2),  # (B, L, R), of the chosen ones
         "occlusion": found.occlusion,
-        "backdrop": chosen.to(torch.uint8),
+        "backdrop": chosen.to(torch.int32),
         "background": background[image, chosen] if background.shape[1] else background.sum(dim=1),
     }
     kept |= {FACT + name: torch.from_numpy(values) for name, values in facts.items()}
@@ -114,6 +114,6 @@ def _expected(model: DTISprites, count: int) -> dict[str, Tensor]:
         "background": (count, S),
     }
     return {
-        name: torch.empty(shape, dtype=torch.uint8 if name in CHOICES else torch.float32)
+        name: torch.empty(shape, dtype=torch.int32 if name in CHOICES else torch.float32)
         for name, shape in shapes.items()
     }

@@ -1,20 +1,17 @@
 """What a run finds in its images, kept in its folder, so that it can be shown without them."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from dtis_core import datasets
-from dtis_core.config import DataConfig
 from dtis_core.datasets import SceneDataset
 from dtis_core.errors import DtisError
-from dtis_core.paths import user_path
 from dtis_core.scenes.found import found_file, save_found
 from dtis_core.scenes.run import load
 from dtis_core.scoring import metrics
 from dtis_core.scoring.evaluation import CHUNK
+from dtis_core.scoring.score import data_of
 
 
 def keep(
@@ -35,20 +32,14 @@ def keep(
     if count < 1:
         raise DtisError(f"--count: must be at least 1, found {count}")
     run = load(name)
-    config = run.config
-    if data_name:
-        path = path if path is None else str(user_path(path, "--path"))
-        config = replace(config, data=DataConfig(data_name, path))
-    split = split or config.data.score_split
-    data = datasets.load_for(config, split, config.data.held_out)
-    chosen, instances = [], []
-    for start in range(0, len(data), CHUNK):
-        scene = run.decompose(data.images[start : start + CHUNK])
-        chosen.append(scene.sprite_index[:, 0])
-        instances.append(scene.instance_map)
-    found = torch.cat(chosen).cpu().numpy(), torch.cat(instances).cpu().numpy()
-    file = found_file(run, config.data.name, split)
+    config, split, data = data_of(run, split, data_name, path)
     kept = run.decompose(data.images[:count])
+    parts = [(kept.sprite_index[:, 0], kept.instance_map)]
+    for start in range(count, len(data), CHUNK):
+        scene = run.decompose(data.images[start : start + CHUNK])
+        parts.append((scene.sprite_index[:, 0], scene.instance_map))
+    found = [torch.cat(each).cpu().numpy() for each in zip(*parts, strict=True)]
+    file = found_file(run, config.data.name, split)
     save_found(file, kept, facts(data, *found, run.config.model.sprites))
     return file
 

@@ -5,11 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from dtis_core import datasets
-from dtis_core.config import DataConfig
+from dtis_core.config import Config, DataConfig
+from dtis_core.datasets import SceneDataset
 from dtis_core.errors import DtisError
 from dtis_core.paths import SHIPPED, user_path
 from dtis_core.runs.run_folder import commit
-from dtis_core.scenes.run import load
+from dtis_core.scenes.run import Run, load
 from dtis_core.scoring.evaluation import evaluate
 from dtis_core.scoring.results import score_key
 from dtis_core.search.inference import INFERENCES
@@ -30,16 +31,10 @@ def score(
     sought, and are recorded, too. Raises DtisError for a run or data that cannot be had and an
     unknown inference, and NoLabels for data without truth.
     """
-    if path is not None and not data_name:
-        raise DtisError(f"--path {path}: of which data? Name it with --data, such as --data folder")
     run = load(name).seeking(settings)
     run.inferring(inference)  # checks the name before data are read
-    config, manifest = run.config, run.manifest  # which a training may change meanwhile
-    if data_name:
-        path = path if path is None else str(user_path(path, "--path"))
-        config = replace(config, data=DataConfig(data_name, path))
-    split = split or config.data.score_split
-    data = datasets.load_for(config, split, config.data.held_out)
+    manifest = run.manifest  # which a training may change meanwhile
+    config, split, data = data_of(run, split, data_name, path)
     scores = {"run": run.folder.path.name, "preset": run.config.preset, "split": split}
     scores |= evaluate(run, data, inference=inference)
     scores |= {k: manifest.get(k) for k in ("seed", "step", "commit", "device", "wall_seconds")}
@@ -49,6 +44,23 @@ def score(
     if run.folder.path.resolve().parent != SHIPPED.resolve():
         run.folder.note_scores(score_key(config.data.name, split, inference), scores)
     return scores
+
+
+def data_of(
+    run: Run, split: str | None = None, data_name: str | None = None, path: str | None = None
+) -> tuple[Config, str, SceneDataset]:
+    """Return a split of a run's data, or of other data, after the configuration and the split.
+
+    Arguments and errors are as for `score`.
+    """
+    config = run.config
+    if path is not None and not data_name:
+        raise DtisError(f"--path {path}: of which data? Name it with --data, such as --data folder")
+    if data_name:
+        path = path if path is None else str(user_path(path, "--path"))
+        config = replace(config, data=DataConfig(data_name, path))
+    split = split or config.data.score_split
+    return config, split, datasets.load_for(config, split, config.data.held_out)
 
 
 def score_each(name: str | Path) -> list[dict]:

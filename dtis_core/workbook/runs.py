@@ -1,11 +1,10 @@
 """What a notebook shows: recorded runs, or new ones; scenes of images, or what was kept of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from dtis_core import datasets
-from dtis_core.config import Config, DataConfig, load_preset
+from dtis_core.config import Config, load_preset
 from dtis_core.datasets import SceneDataset
 from dtis_core.errors import DtisError, NoLabels
 from dtis_core.paths import RUNS
@@ -14,7 +13,7 @@ from dtis_core.scenes.found import load_found
 from dtis_core.scenes.run import Run
 from dtis_core.scenes.scene import Scene
 from dtis_core.scoring.results import existing
-from dtis_core.scoring.score import score_each
+from dtis_core.scoring.score import data_of, score_each
 from dtis_core.training.own_images import scaled
 from dtis_core.training.session import train
 from dtis_core.workbook.notebook import WITHOUT_DATA
@@ -85,12 +84,11 @@ def scenes_of(
     images. `data` and `split` are the run's own by default. Raises DtisError where there is
     neither.
     """
-    own, split = run.config.data, split or run.config.data.score_split
-    config = replace(run.config, data=DataConfig(data)) if data else run.config
     try:
-        images = datasets.load_for(config, split, own.held_out).subset(list(numbers))
+        images = data_of(run, split, data)[2].subset(list(numbers))
     except DtisError:
-        scene = load_found(run, config.data.name, split, numbers)
+        own = run.config.data
+        scene = load_found(run, data or own.name, split or own.score_split, numbers)
         print(f"{WITHOUT_DATA}{len(numbers)} images drawn from what was kept of them")
         return scene, None
     return run.decompose(images.images), images

@@ -60,3 +60,9 @@ def test_the_command_keeps_scenes_beside_the_run(tmp_path, capsys):
 def test_a_count_of_none_is_refused(capsys):
     assert main(["keep", "tetrominoes", "--count", "0"]) == 2
     assert "--count: must be at least 1, found 0" in capsys.readouterr().err
+
+
+@pytest.mark.whole_runs
+def test_a_path_without_the_name_of_its_data_is_refused(capsys):
+    assert main(["keep", "tetrominoes", "--path", "photos"]) == 2
+    assert "--path photos: of which data?" in capsys.readouterr().err
