@@ -62,3 +62,10 @@ def test_a_data_folder_is_taken_from_where_the_user_stands(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     assert config.override(["training.batch_size=2"]).data.path == config.data.path
     assert config.override(["data.path=null"]).data.path is None
+
+
+@pytest.mark.parametrize("start", ["", "model.sprites=", "nowhere.at=", "all=", "a.b="])
+def test_a_long_assignment_makes_no_long_message(start):
+    with pytest.raises(DtisError) as refused:
+        load_preset("tetrominoes").override([start + "[" * 2000])
+    assert len(str(refused.value)) < 400

@@ -142,14 +142,13 @@ class Config:
             path = key.strip().split(".")
             if not equals or len(path) != 2:
                 raise DtisError(
-                    f"--set {assignment}: expected section.field=value, "
+                    f"--set {assignment:.80}: expected section.field=value, "
                     "such as training.batch_size=64"
                 )
             section = values.get(path[0])
             if not isinstance(section, dict):
-                raise DtisError(
-                    f"--set {assignment}: unknown section '{path[0]}'{suggest(path[0], SECTIONS)}"
-                )
+                near = suggest(path[0], SECTIONS)
+                raise DtisError(f"--set {assignment:.80}: unknown section '{path[0]:.80}'{near}")
             try:
                 section[path[1]] = parse_value(text)
             except ValueError as error:

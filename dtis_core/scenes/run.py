@@ -108,7 +108,9 @@ class Run:
         allowed = {name: getattr(config.search, name) for name in SEEKING}
         if config != replace(self.config, search=replace(self.config.search, **allowed)):
             names = ", ".join(f"search.{name}" for name in SEEKING)
-            raise DtisError(f"--set {' '.join(settings)}: a trained model has only {names} to set")
+            raise DtisError(
+                f"--set {' '.join(settings):.80}: a trained model has only {names} to set"
+            )
         return replace(self._sought_by(config), settings=(*self.settings, *settings))
 
     def inferring(self, inference: str) -> "Run":
