@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,16 +18,21 @@ from dtis_core.errors import DtisError
 from dtis_core.workbook.notebook import Notebook
 
 GRACE_SECONDS = 5.0
+MOST_STARTS = 3
+NO_KERNEL = "Kernel died before replying to kernel_info"
+"""What papermill says when a kernel found its port taken: two that start at once may choose one."""
 
 
 @dataclass
 class Job:
-    """A notebook that runs, or has ended, in `process`."""
+    """A notebook that runs, or has ended, in `process`, which `launch` started."""
 
     notebook: Notebook
     folder: Path
+    launch: Callable[[], subprocess.Popen]
     process: subprocess.Popen
     started: float
+    starts: int = 1
     overran: bool = False
 
     @staticmethod
@@ -44,15 +49,18 @@ class Job:
             command += ["--parameters_yaml", yaml.safe_dump(notebook.parameters)]
         # IPYTHONDIR: a user's own start-up files must not change what a notebook does.
         places = {"DTIS_FIGURES": str(folder / "figures"), "IPYTHONDIR": str(folder / "ipython")}
-        with (folder / "log.txt").open("w") as log:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=environment | places,
-            )
-        return Job(notebook, folder, process, time.monotonic())
+
+        def launch() -> subprocess.Popen:
+            with (folder / "log.txt").open("w") as log:
+                return subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    env=environment | places,
+                )
+
+        return Job(notebook, folder, launch, launch(), time.monotonic())
 
     @property
     def executed(self) -> Path:
@@ -65,17 +73,29 @@ class Job:
         return self.folder / "run.html"
 
     def is_over(self, timeout: float) -> bool:
-        """Whether the process has ended, of itself or because its time ran out."""
+        """Whether the process has ended, of itself or because its time ran out.
+
+        One whose kernel never came up is started again, and is not over.
+        """
         if self.process.poll() is None and time.monotonic() - self.started > timeout:
             self.overran = True
             stop([self])
-        return self.process.poll() is not None
+        if self.process.poll() is None:
+            return False
+        if self.overran or self.starts == MOST_STARTS or NO_KERNEL not in self._log():
+            return True
+        self.starts += 1
+        self.process = self.launch()
+        return False
+
+    def _log(self) -> str:
+        return (self.folder / "log.txt").read_text(errors="replace")
 
     def check(self, timeout: float) -> None:
         """Raise DtisError, with the last line of the log, unless the notebook ended well."""
         if self.process.returncode == 0 and not self.overran:
             return
-        log = re.sub(r"\x1b\[[\d;]*m", "", (self.folder / "log.txt").read_text(errors="replace"))
+        log = re.sub(r"\x1b\[[\d;]*m", "", self._log())
         (self.folder / "log.txt").write_text(log)
         if self.overran:
             cell = (re.findall(r"^Executing Cell (\d+)", log, re.MULTILINE) or ["1"])[-1]

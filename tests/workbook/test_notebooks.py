@@ -96,6 +96,11 @@ def test_stores_a_number_that_nbval_compares(code):
     assert any(re.search(r"\d", text) for text in compared)
 
 
+def test_compares_nothing_that_depends_on_data_at_hand(code):
+    said = [cell for cell in code if re.search(r"^say_what_is_missing", cell.source, re.MULTILINE)]
+    assert not [cell.source for cell in said if is_compared(cell)]
+
+
 def test_names_no_place_of_one_machine(notebook):
     texts = [cell.source for cell in notebook.cells]
     texts += [text for cell in notebook.cells for text in strings(cell.get("outputs", []))]

@@ -267,6 +267,21 @@ def test_a_signal_stops_the_kernels_and_leaves_nothing_half_written(tmp_path, nu
     wait_until(lambda: not is_alive(int(pid.read_text())))
 
 
+def test_a_kernel_that_dies_before_its_first_reply_is_started_again(tmp_path, monkeypatch):
+    # As where another kernel was faster to take the port that this one was given.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, pathlib, sys\n"
+        f"mark = pathlib.Path({str(tmp_path / 'died')!r})\n"
+        "if 'ipykernel_launcher' in sys.orig_argv and not mark.exists():\n"
+        "    mark.touch()\n"
+        "    os._exit(1)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    notebook = write(tmp_path / "nb" / "01_well.ipynb", "print(2)")
+    assert run_workbook([notebook], output=tmp_path) == 0
+    assert (tmp_path / "died").exists()
+
+
 def test_one_run_at_a_time_writes_to_a_folder(tmp_path):
     book, output = write(tmp_path / "01_plain.ipynb", "1"), tmp_path / "figures"
     with locked(output / ".lock", "a first run"):
