@@ -124,6 +124,11 @@ def print_scores(scores: dict, as_json: bool) -> None:
     line = "  ".join(f"{name} {score}" for name, score in shown.items())
     how = f"{scores['split']}, {scores['inference']}, {scores['ms_per_image']:.0f} ms each"
     print(f"{scores['data']}, {scores['images']} images ({how}): {line}")
+    if readings := scores.get("readings"):
+        units = {"centre": "pixels", "scale": "percent", "angle": "degrees"}
+        off = [f"{name} {readings[name]:.2f} {units[name]}" for name in units if name in readings]
+        found = f"{100 * readings['found']:.0f} % of layers found"
+        print(f"in scenes composed of its own sprites: {found}; off by {', '.join(off)} (medians)")
 
 
 def results(arguments: argparse.Namespace) -> int:

@@ -12,8 +12,11 @@ from dtis_core.paths import SHIPPED, user_path
 from dtis_core.runs.run_folder import commit
 from dtis_core.scenes.run import Run, load
 from dtis_core.scoring.evaluation import evaluate
+from dtis_core.scoring.readings import is_readable, readings
 from dtis_core.scoring.results import score_key
 from dtis_core.search.inference import INFERENCES
+
+READ = 64  # images of which scenes are composed to tell how well one look reads them
 
 
 def score(
@@ -27,9 +30,9 @@ def score(
     """Score a run on a split (None: its own) and record it in the manifest of a run folder.
 
     `data_name` and `path` name another data set than the run's; `inference` is `best` or
-    `one-look`, as for `Run.decompose`. `settings`, such as `search.views=1`, change how scenes are
-    sought, and are recorded, too. Raises DtisError for a run or data that cannot be had and an
-    unknown inference, and NoLabels for data without truth.
+    `one-look`, as for `Run.decompose`, and that one's scores have its `readings`, too. `settings`,
+    such as `search.views=1`, change how scenes are sought, and are recorded. Raises DtisError for a
+    run or data that cannot be had and an unknown inference, and NoLabels for data without truth.
     """
     run = load(name).seeking(settings)
     run.inferring(inference)  # checks the name before data are read
@@ -37,6 +40,8 @@ def score(
     config, split, data = data_of(run, split, data_name, path)
     scores = {"run": run.folder.path.name, "preset": run.config.preset, "split": split}
     scores |= evaluate(run, data, inference=inference)
+    if inference == "one-look" and is_readable(run.model):
+        scores["readings"] = readings(run, data.images[:READ])
     scores |= {k: manifest.get(k) for k in ("seed", "step", "commit", "device", "wall_seconds")}
     scores["scored_by_commit"] = commit()
     if settings:

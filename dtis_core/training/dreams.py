@@ -47,6 +47,17 @@ class Dream:
     places: Float[Tensor, "N L 2"]
 
 
+@dataclass(frozen=True)
+class Composed:
+    """N scenes composed of sprites 0..K, where `seen` tells which of their layers can be seen."""
+
+    images: Float[Tensor, "N C H W"]
+    sprites: Int[Tensor, "N L"]
+    layer: Float[Tensor, "N L P"]
+    sprite: Float[Tensor, "N L K R"]
+    seen: Bool[Tensor, "N L"]
+
+
 class Dreams:
     """Composes dreams for a model, from what it found in a batch; `dice` decides on all."""
 
@@ -69,19 +80,27 @@ class Dreams:
         return torch.randint(count, shape, generator=self.dice, device=self.dice.device)
 
     @torch.no_grad()
-    def of(self, scene: Decomposition) -> Dream:
-        """Compose dreams; those are left out whose layer would be empty."""
-        model, found = self.model, scene.prediction
+    def scenes(self, scene: Decomposition) -> Composed:
+        """Compose scenes of what was found, shuffled and moved."""
+        found = scene.prediction
         B, L = scene.selection.sprites.shape
         N = SCENES * B
         image, column = self.among(B, N, L), self.among(L, N, L)
         chosen = scene.selection.sprites[image, column]  # (N, L)
         layer, sprite = self.moved(found.layer[image, column], found.sprite[image, column])
-        alphas, colours = model.chosen_layers(chosen, layer, sprite)
-        images = self.composed(scene, alphas, colours)
+        alphas, colours = self.model.chosen_layers(chosen, layer, sprite)
         order = ordered_occlusion(N, L, alphas)
-        seen = visibilities(alphas.clamp(0, 1), order).sum(dim=(2, 3, 4))  # (N, L)
-        seen = seen > VISIBLE * alphas.clamp(0, 1).sum(dim=(2, 3, 4))
+        visible = visibilities(alphas.clamp(0, 1), order).sum(dim=(2, 3, 4))  # (N, L)
+        seen = visible > VISIBLE * alphas.clamp(0, 1).sum(dim=(2, 3, 4))
+        images = self.composed(scene, alphas, colours)
+        return Composed(images, chosen, layer, sprite, (chosen > 0) & seen)
+
+    @torch.no_grad()
+    def of(self, scene: Decomposition) -> Dream:
+        """Compose dreams; those are left out whose layer would be empty."""
+        whole = self.scenes(scene)
+        chosen, layer, sprite = whole.sprites, whole.layer, whole.sprite
+        N, L = chosen.shape
         # One layer that is there is asked for, of the others some are known.
         asked = (self.uniform(N, L) + (chosen > 0)).argmax(dim=1)
         known = self.uniform(N, L) < self.uniform(N, 1)
@@ -89,12 +108,11 @@ class Dreams:
         known[every, asked] = False
         near = layer + MISTAKEN * self.normal(*layer.shape)
         turned = sprite + 2 * MISTAKEN * self.normal(*sprite.shape)
-        alphas, colours = model.chosen_layers(chosen * known, near, turned)
-        rest = self.composed(scene, alphas, colours)
+        rest = self.composed(scene, *self.model.chosen_layers(chosen * known, near, turned))
         there = chosen[every, asked] > 0
         k = chosen[every, asked] - 1
-        parts = images, rest, layer[every, asked], sprite[every, asked, k], k
-        parts += (chosen > 0) & seen & ~known, torch.tanh(layer[..., self.place])
+        parts = whole.images, rest, layer[every, asked], sprite[every, asked, k], k
+        parts += whole.seen & ~known, torch.tanh(layer[..., self.place])
         return Dream(*(part[there] for part in parts))
 
     def moved(

@@ -1,0 +1,70 @@
+"""How far one look is off: measured where it is known, and known symmetries of sprites."""
+
+import math
+
+import pytest
+import torch
+
+import dtis_core as dtis
+from dtis_core import datasets
+from dtis_core.errors import DtisError
+from dtis_core.pictures import to_tensor
+from dtis_core.scoring.readings import periods, readings
+from dtis_core.training.dreams import Composed, Dreams
+
+
+@pytest.fixture(scope="module")
+def run():
+    return dtis.load("multi-dsprites")
+
+
+@pytest.fixture(scope="module")
+def images(run):
+    return datasets.load_for(run.config, "validation", 6).images
+
+
+def test_a_layer_that_was_moved_is_read_as_far_off_as_that(run, images, monkeypatch):
+    model = run.model
+    shift = torch.tensor([3 / 32, 0.0])  # 3 pixels of 64
+
+    def moved(self, found):
+        layer, sprite = found.prediction.layer.clone(), found.prediction.sprite.clone()
+        at = model.predictor.at
+        layer[..., at] = torch.atanh(torch.tanh(layer[..., at]) + shift)
+        sprite[..., model.angle] += math.radians(5 + 360)
+        chosen = found.selection.sprites
+        return Composed(to_tensor(images), chosen, layer, sprite, chosen > 0)
+
+    monkeypatch.setattr(Dreams, "scenes", moved)
+    off = readings(run, images)
+    assert off["found"] == 1
+    assert off["centre"] == pytest.approx(3, abs=1e-3)
+    assert off["scale"] == pytest.approx(0, abs=1e-3)
+    assert off["angle"] == pytest.approx(5, abs=1e-2)
+
+
+def test_the_shipped_model_reads_fine_places_and_angles(run, images):
+    off = readings(run, images)
+    assert off["found"] > 0.7
+    assert off["centre"] < 0.5
+    assert off["scale"] < 3
+    assert off["angle"] < 3  # of up to 45
+
+
+def test_one_seed_composes_one_set_of_scenes(run, images):
+    assert readings(run, images[:2]) == readings(run, images[:2])
+    assert readings(run, images[:2]) != readings(run, images[:2], seed=1)
+
+
+def test_sprites_have_the_symmetry_that_they_have():
+    masks = torch.zeros(3, 8, 8)
+    masks[0, 2:6, 2:6] = 1  # a square
+    masks[1, 1:7, 3:5] = 1  # a bar
+    masks[2, 1:7, 3:5] = masks[2, 1:3, 3:7] = 1  # a flag
+    assert periods(masks).tolist() == [90, 180, 360]
+    assert periods(masks[:, :, 1:7]).tolist() == [90, 180, 360]  # not a square image
+
+
+def test_models_without_our_placement_are_refused(images):
+    with pytest.raises(DtisError, match="placed by our predictor"):
+        readings(dtis.load("digits"), images)
