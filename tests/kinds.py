@@ -18,6 +18,9 @@ ALONE = [*BACKED, "model.layers=1", f"model.sprite_size=[{SIDE}, {SIDE}]"]
 KINDS = {  # settings, and what such a model can change
     "tetrominoes": (["tint", "translation"], [], [], "colour shift"),
     "multi-dsprites": (
+        ["tint", "wide_placement"], ["rotation"], BACKED, "colour shift scale angle",
+    ),
+    "multi-dsprites, quick": (
         ["tint", "placement"], ["similarity"], BACKED, "colour shift scale angle",
     ),
     "clevr": (["tint", "placement"], ["projective"], BACKED, "colour shift scale angle"),

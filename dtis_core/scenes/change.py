@@ -25,7 +25,7 @@ from dtis_core.model.transformations import (
     Similarity,
     ThinPlateSpline,
 )
-from dtis_core.search.transformations import Translation
+from dtis_core.search.transformations import Rotation, Translation
 
 FAR = 1e6  # no number is larger, nor a scale smaller than one part in it
 
@@ -139,6 +139,8 @@ def _kinds(module: object) -> tuple[str, ...]:
             return ("shift",)
         case Position():
             return "shift", "scale"
+        case Rotation():
+            return ("angle",)
         case Projective():
             return "shift", "scale", "angle"
         case ThinPlateSpline():
@@ -228,7 +230,8 @@ def _parameters_of(module: Projective, M: Float[Tensor, "N 3 3"]) -> Float[Tenso
     if isinstance(module, Similarity):
         angle = torch.atan2(M[:, 0, 1], M[:, 0, 0])
         log_scale = -M[:, 0, :2].norm(dim=1).log()
-        return torch.stack([angle, log_scale, -M[:, 0, 2], -M[:, 1, 2]], dim=1)
+        parameters = torch.stack([angle, log_scale, -M[:, 0, 2], -M[:, 1, 2]], dim=1)
+        return parameters[:, : module.size]  # of a `Rotation` the angle alone
     entries = (M - torch.eye(3).to(M)).flatten(1)  # (N, 9)
     return entries[:, : Affine.size if isinstance(module, Affine) else Projective.size]
 

@@ -137,7 +137,7 @@ def test_what_cannot_be_is_named(unedited, values, message):
         unedited.edit(1, **values)
 
 
-@only("multi-dsprites")
+@only("multi-dsprites, quick")
 def test_sprites_share_a_change_that_is_theirs(run, unedited):
     """A turn belongs to all sprites that an object may take: another sprite is turned as well."""
     parameters = unedited.parameters
