@@ -77,7 +77,7 @@ def bench_sliders(seconds: float = 20.0) -> dict:
     from dtis_core.display.editor import SceneEditor
 
     editor = SceneEditor(sample_run(), sample_images())
-    names = ["right", "scale", "angle"]
+    names = ["x", "size", "angle"]
     times: list[float] = []
     begun = time.perf_counter()
     for tick in range(100_000):

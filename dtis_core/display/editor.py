@@ -1,7 +1,7 @@
-"""The scene editor: an image's objects under sliders, after Fig. 4 of the paper.
+"""The scene editor: an image's objects under the hand and under sliders, after Fig. 4 of the paper.
 
-Here are the controls of a `Scene`. Each picture is an image widget of its own that gets the bytes
-of a PNG of the image's true size, and the browser enlarges it.
+The edited picture is a `Stage`, which the browser draws by itself. Beside it are sliders for exact
+numbers, and pictures that get the bytes of a PNG of the image's true size.
 """
 
 import asyncio
@@ -11,7 +11,6 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 
 import ipywidgets as widgets
 import numpy as np
@@ -20,16 +19,17 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from dtis_core.display.editor_controls import edited, make_controls, menu, shown
+from dtis_core.display.editor_files import EditorFiles
 from dtis_core.display.editor_view import (
     COPY,
     NAMES,
     STYLE,
-    gallery,
     picture_of,
     row,
     with_points,
 )
 from dtis_core.display.figures import over_checkerboard
+from dtis_core.display.stage import Stage
 from dtis_core.display.widgets import Picture, captioned, is_live, png_bytes
 from dtis_core.errors import DtisError
 from dtis_core.pictures import to_bytes, to_pictures, to_pixels
@@ -37,8 +37,7 @@ from dtis_core.scenes.change import abilities
 from dtis_core.scenes.history import History
 from dtis_core.scenes.run import Run
 from dtis_core.scenes.scene import Scene
-from dtis_core.scenes.scene_json import load_scene, save_scene
-from dtis_core.storage.files import replacing
+from dtis_core.scenes.scene_json import edited_as
 
 PAUSE = 1.0  # seconds; later ticks of the same slider are another step to undo
 LULL = 0.15  # seconds without a tick, after which all that is beside the picture follows it
@@ -55,8 +54,8 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-class SceneEditor(widgets.VBox):
-    """Edit the objects of decomposed images with sliders, which take the arrow keys, too.
+class SceneEditor(EditorFiles, widgets.VBox):
+    """Edit the objects of decomposed images by hand, or with sliders for exact numbers.
 
     Images, uint8 (B, H, W, 3) or float (B, 3, H, W) in [0, 1], are decomposed once, here. Controls
     of what the model cannot change are left out. Every image has its own edits, in `histories`;
@@ -70,12 +69,14 @@ class SceneEditor(widgets.VBox):
         self.histories = [History((scene,)) for scene in self.unedited]
         self.held = False  # while controls follow the scene instead of leading it
         self.burst, self.last_tick = 0, 0.0
+        self.shown = 0  # the image that is on the stage
         self.live, self.later = is_live(), None
         self.controls = make_controls(
             abilities(run.model), len(self.inputs), run.config.model.sprites
         )
         self.buttons = {
             "Undo": (self.undo, "undo", "Take back the last edit of this image"),
+            "Redo": (self.redo, "repeat", "Do again what was taken back"),
             "Reset": (self.reset, "refresh", "Take back all edits of this image"),
             "Duplicate": (self.duplicate, "clone", "Add a copy of this object"),
             "Remove": (self.remove, "trash", "Remove this object"),
@@ -93,28 +94,27 @@ class SceneEditor(widgets.VBox):
         self.code.layout.width = "auto"
         for control in (*self.controls.values(), self.file):
             control.style.description_width = "6em"
-            control.layout.width, control.layout.max_width = "26em", "100%"
+            control.layout.width, control.layout.max_width = "32em", "100%"
         self.message = widgets.HTML()
         self.pictures = {
-            name: picture_of(width)
-            for name, width in (
-                ("edited", side), ("image", side // 3 - 5), ("reconstruction", side // 3 - 5),
-                ("object", side // 3 - 5),
-            )
-        }  # fmt: skip
+            name: picture_of(side // 3 - 5) for name in ("image", "reconstruction", "object")
+        }
         self.pictures["object"].add_class("dtis-clear")
+        self.stage = Stage(
+            self.unedited[0], self.inputs[0], side, self._handed, self.undo, self.redo
+        )
         buttons, code = list(self.buttons.values()), [self.code, widgets.HTML(COPY)]
         pictures = [widgets.VBox([widgets.Label(n), p]) for n, p in self.pictures.items()]
-        left = widgets.VBox([pictures[0], row(*pictures[1:])])
-        files = [row(*buttons[:4]), self.file, row(*buttons[4:]), self.message]
+        files = [row(*buttons[:5]), self.file, row(*buttons[5:]), self.message]
         right = widgets.VBox([*self.controls.values(), *files], layout={"max_width": "100%"})
-        sprites = widgets.HTML(gallery(to_bytes(to_pictures(run.sprites.cpu()))))
         # In the order of the tab key.
-        super().__init__([row(left, right), sprites, *code, widgets.HTML(STYLE + NAMES)])
+        parts = [self.stage, row(right, row(*pictures)), *code, widgets.HTML(STYLE + NAMES)]
+        super().__init__(parts)
         self.add_class("dtis-editor")
         self._show()
         for name, control in self.controls.items():
             control.observe(partial(self._tick, name), "value")
+        self.stage.observe(self._chose, "chosen")
 
     def _make_button(
         self, name: str, action: Callable[[], str | None], icon: str, tooltip: str
@@ -187,6 +187,11 @@ class SceneEditor(widgets.VBox):
         self.histories[self.image] = self.histories[self.image].undone()
         self._show()
 
+    def redo(self) -> None:
+        """Do again what was taken back last, if nothing was edited since."""
+        self.histories[self.image] = self.histories[self.image].redone()
+        self._show()
+
     def reset(self) -> None:
         """Take back all edits of the shown image, which can be undone."""
         self._change(self.unedited[self.image])
@@ -199,35 +204,6 @@ class SceneEditor(widgets.VBox):
     def remove(self) -> None:
         """Remove the object; its sprite slider brings it back."""
         self._change(self.scene.edit(self.number, sprite=0))
-
-    def save(self) -> str:
-        """Save the edits of the shown image as JSON."""
-        path = self._path(".json")
-        save_scene(path, self.scene, self.inputs[self.image])
-        return f"saved {path}"
-
-    def load(self) -> str:
-        """Load edits from JSON, and show the image that they belong to. Raises DtisError."""
-        path = self._path(".json")
-        image, scene = load_scene(path, self.unedited, self.inputs)
-        if "image" in self.controls:
-            self.controls["image"].value = image
-        self._change(scene)
-        return f"loaded {path}"
-
-    def export(self) -> str:
-        """Write the edited picture as PNG, of the image's true size."""
-        path = self._path(".png")
-        with replacing(path) as temporary:
-            temporary.write_bytes(png_bytes(self.picture))
-        return f"wrote {path}"
-
-    def _path(self, suffix: str) -> Path:
-        """Return the file of the name given, below the kernel's folder."""
-        name = self.file.value.strip().removesuffix(".json").removesuffix(".png")
-        if not name:
-            raise DtisError("file: empty; give a name such as scene")
-        return Path(name + suffix)
 
     def _change(self, scene: Scene) -> None:
         self.histories[self.image] = self.histories[self.image].changed(scene, None)
@@ -258,6 +234,23 @@ class SceneEditor(widgets.VBox):
         # Another sprite may be none, or have a colour of its own.
         (self._show if name == "sprite" else self._draw)()
 
+    @one_thread()
+    def _handed(self, edits: dict, step: str) -> None:
+        """Follow the hand, which moved, changed or copied something on the stage."""
+
+        def take() -> None:
+            scene = edited_as(self.scene, self.unedited[self.image], edits)
+            self.histories[self.image] = self.histories[self.image].changed(scene, step)
+            self._show()
+
+        self._do(take)
+
+    def _chose(self, change: dict) -> None:
+        """Follow the choice of an object on the stage; where none is chosen the last one stays."""
+        if 0 < change["new"] <= len(self.scene.objects):
+            self._show()  # which adds a copy to the menu, where that was made by hand
+            self.controls["object"].value = change["new"]
+
     # Showing
 
     def _show(self) -> None:
@@ -269,15 +262,19 @@ class SceneEditor(widgets.VBox):
             if tuple(options) != tuple(objects.options):
                 number = min(objects.value, len(options))  # the chosen one, if it is still there
                 objects.options, objects.value = options, number
-            self.controls["depth"].max = max(1, len(scene.objects) - 1)
+            self.controls["in front of"].max = max(1, len(scene.objects) - 1)
             values = shown(scene, self.number, self.point)
             for name in values.keys() & self.controls.keys():
                 self.controls[name].value = values[name]
         finally:
             self.held = False
         several = len(scene.objects) > 1
-        self.controls["depth"].layout.display = None if several else "none"
+        self.controls["in front of"].layout.display = None if several else "none"
         found = self.unedited[self.image].reconstruction[0]
+        if self.shown != self.image:  # another image's scene
+            self.stage.present(self.unedited[self.image], self.inputs[self.image])
+            self.shown = self.image
+        self.stage.chosen = self.number
         self.pictures["image"].value = png_bytes(self.inputs[self.image])
         self.pictures["reconstruction"].value = png_bytes(to_pixels(found))
         self._draw()
@@ -287,7 +284,7 @@ class SceneEditor(widgets.VBox):
 
         Each message to a browser takes it some milliseconds, which a drag has for one picture only.
         """
-        self.pictures["edited"].value = png_bytes(self.picture, level=1)
+        self.stage.follow(self.scene)
         if self.later:
             self.later.cancel()
         try:
@@ -304,7 +301,9 @@ class SceneEditor(widgets.VBox):
             alone = with_points(alone, bend, self.point)
         self.pictures["object"].value = png_bytes(alone, level=1)
         self.code.value = self.python
-        self.buttons["Undo"].disabled = len(self.histories[self.image].states) == 1
+        history = self.histories[self.image]
+        self.buttons["Undo"].disabled = len(history.states) == 1
+        self.buttons["Redo"].disabled = not history.future
 
     @property
     def _alone(self) -> UInt8[np.ndarray, "height width 4"]:

@@ -11,12 +11,12 @@ from dtis_core.scenes.scene import Scene
 
 PER_SIDE = ThinPlateSpline.per_side
 SLIDERS = {  # name: the ability it needs; low, high, start, step; tooltip
-    "right": ("shift", (-0.6, 0.6, 0.0, 0.01), "Shift to the right, in image widths"),
-    "down": ("shift", (-0.6, 0.6, 0.0, 0.01), "Shift down, in image heights"),
-    "scale": ("scale", (0.5, 2.0, 1.0, 0.01), "Size, as a multiple of the size found"),
+    "x": ("shift", (-0.6, 0.6, 0.0, 0.01), "Shift to the right, in image widths"),
+    "y": ("shift", (-0.6, 0.6, 0.0, 0.01), "Shift down, in image heights"),
+    "size": ("scale", (0.5, 2.0, 1.0, 0.01), "Size, as a multiple of the size found"),
     "angle": ("angle", (-180.0, 180.0, 0.0, 1.0), "Turn, in degrees clockwise"),
-    "point right": ("bend", (-0.3, 0.3, 0.0, 0.01), "Shift of the point, in image widths"),
-    "point down": ("bend", (-0.3, 0.3, 0.0, 0.01), "Shift of the point, in image heights"),
+    "point x": ("bend", (-0.3, 0.3, 0.0, 0.01), "Shift of the point, in image widths"),
+    "point y": ("bend", (-0.3, 0.3, 0.0, 0.01), "Shift of the point, in image heights"),
 }
 
 
@@ -33,9 +33,11 @@ def make_controls(
     controls["sprite"] = widgets.IntSlider(0, 0, sprites, tooltip="Its sprite; 0 removes it")
     if "colour" in able:
         controls["colour"] = widgets.ColorPicker(tooltip="What its sprite is multiplied by")
-    controls["depth"] = widgets.IntSlider(0, 0, 1, tooltip="How many objects lie behind it")
+    controls["in front of"] = widgets.IntSlider(
+        0, 0, 1, tooltip="How many of the other objects lie behind it"
+    )
     for name, (ability, (low, high, start, step), tooltip) in SLIDERS.items():
-        if name == "point right" and ability in able:
+        if name == "point x" and ability in able:
             places = [divmod(point, PER_SIDE) for point in range(PER_SIDE**2)]
             controls["point"] = widgets.Dropdown(
                 options=[(f"row {y + 1}, column {x + 1}", PER_SIDE * y + x + 1) for y, x in places],
@@ -68,15 +70,15 @@ def shown(scene: Scene, number: int, point: int) -> dict[str, object]:
     change = scene.objects[number - 1].change
     values = {
         "sprite": int(scene.sprite_index[0, number - 1]),
-        "depth": scene.orders[0].index(number),
-        "scale": change.scale,
+        "in front of": scene.orders[0].index(number),
+        "size": change.scale,
         "angle": change.angle,
     }
     if "colour" in abilities(scene.model):
         values["colour"] = to_hex(scene.colour(number)[0].clamp(0, 1).tolist())
-    values["right"], values["down"] = change.shift
+    values["x"], values["y"] = change.shift
     at = {point: (x, y) for point, x, y in change.bend}.get(point, (0.0, 0.0))
-    values["point right"], values["point down"] = at
+    values["point x"], values["point y"] = at
     return values
 
 
@@ -84,18 +86,20 @@ def edited(scene: Scene, number: int, point: int, name: str, value: object) -> S
     """Return the scene after one control's new value, by name, for an object and a point of it."""
     change = scene.objects[number - 1].change
     match name:
-        case "depth":
+        case "in front of":
             return scene.edit(number, depth=value)
         case "colour":
             change = replace(change, colour=tuple(round(gain, 3) for gain in to_rgb(value)))
-        case "right":
+        case "size":
+            change = replace(change, scale=value)
+        case "x":
             change = replace(change, shift=(value, change.shift[1]))
-        case "down":
+        case "y":
             change = replace(change, shift=(change.shift[0], value))
-        case "point right" | "point down":
+        case "point x" | "point y":
             bend = {point: (x, y) for point, x, y in change.bend}
             x, y = bend.pop(point, (0.0, 0.0))
-            at = (value, y) if name == "point right" else (x, value)
+            at = (value, y) if name == "point x" else (x, value)
             bend |= {point: at} if at != (0, 0) else {}
             change = replace(change, bend=tuple((p, *bend[p]) for p in sorted(bend)))
         case _:

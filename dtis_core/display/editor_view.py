@@ -1,12 +1,8 @@
-"""What the scene editor looks like: its style, its rows, pictures of sprites and of points."""
-
-import io
-from base64 import b64encode
+"""What the scene editor looks like: its style, its rows, pictures of control points."""
 
 import ipywidgets as widgets
 import numpy as np
 from matplotlib.colors import to_rgb
-from PIL import Image
 
 from dtis_core.display.figures import HUES
 from dtis_core.model.transformations import ThinPlateSpline
@@ -15,13 +11,11 @@ from dtis_core.pictures import to_bytes
 PER_SIDE = ThinPlateSpline.per_side
 STYLE = """<style>
 .dtis-editor { color: var(--jp-ui-font-color1, inherit); }
-.dtis-editor .widget-image, .dtis-editor figure img {
+.dtis-editor .widget-image {
   image-rendering: pixelated; outline: 1px solid var(--jp-border-color2, #bdbdbd); }
-.dtis-editor .dtis-clear, .dtis-editor figure img {
+.dtis-editor .dtis-clear {
   background: repeating-conic-gradient(#fafafa 0 25%, #e3e3e3 0 50%) 0 0 / 12px 12px; }
-.dtis-editor figure { display: inline-block; margin: 0 6px 0 0; text-align: center; }
-.dtis-editor figure img { display: block; }
-.dtis-editor figcaption, .dtis-editor .dtis-message { line-height: 1.5; margin: 0; }
+.dtis-editor .dtis-message { line-height: 1.5; margin: 0; }
 .dtis-editor textarea { white-space: pre; font-family: var(--jp-code-font-family, monospace); }
 .dtis-editor :focus-visible { outline: 2px solid var(--jp-brand-color1, #1976d2); }
 </style>"""
@@ -50,21 +44,6 @@ def picture_of(width: int) -> widgets.Image:
 def row(*children: widgets.Widget) -> widgets.HBox:
     """Return widgets side by side, in as many lines as they need."""
     return widgets.HBox(children, layout={"flex_flow": "row wrap", "grid_gap": "0 6px"})
-
-
-def gallery(sprites: np.ndarray) -> str:
-    """Return all sprites, uint8 (K, h, w, C + 1), with their numbers, as HTML."""
-    figures = []
-    for number, sprite in enumerate(sprites, 1):
-        thumbnail, buffer = Image.fromarray(sprite), io.BytesIO()
-        thumbnail.thumbnail((48, 48))
-        thumbnail.save(buffer, "PNG")
-        source = f"data:image/png;base64,{b64encode(buffer.getvalue()).decode()}"
-        figures.append(
-            f'<figure><img width="48" src="{source}" alt="sprite {number}">'
-            f"<figcaption>{number}</figcaption></figure>"
-        )
-    return f'<div role="group" aria-label="sprites by number">{"".join(figures)}</div>'
 
 
 def with_points(

@@ -9,10 +9,14 @@ STEPS = 200  # edits that can be undone
 
 @dataclass(frozen=True)
 class History:
-    """The states of an edited scene, the present one last; `step` names what made it."""
+    """The states of an edited scene, the present one last; `step` names what made it.
+
+    `future` are those that were taken back, the next one last.
+    """
 
     states: tuple[Scene, ...]
     step: object = None
+    future: tuple[Scene, ...] = ()
 
     @property
     def present(self) -> Scene:
@@ -32,4 +36,12 @@ class History:
 
     def undone(self) -> "History":
         """Return the history without its last state; the first one stays."""
-        return History(self.states[:-1] or self.states)
+        if len(self.states) == 1:
+            return History(self.states, None, self.future)
+        return History(self.states[:-1], None, (*self.future, self.present))
+
+    def redone(self) -> "History":
+        """Return the history with the state that was taken back last, if nothing came since."""
+        if not self.future:
+            return self
+        return History((*self.states, self.future[-1]), None, self.future[:-1])

@@ -90,6 +90,29 @@ def _read(text: str, found: Sequence[Scene], images: Images) -> tuple[int, Scene
     return index, _edited(found[index], whole["objects"], whole["order"])
 
 
+def edited_as(present: Scene, found: Scene, edits: dict) -> Scene:
+    """Return the scene of edits {objects, order}, as in JSON, from the present one where it can.
+
+    `found` is the scene without edits. Objects that stay as they are in `present` are not drawn
+    again. Raises DtisError that names the first field that is not as it must be.
+    """
+    _check_fields("edits", edits, {"objects", "order"})
+    objects, order = edits["objects"], edits["order"]
+    same = isinstance(objects, list) and len(objects) == len(present.objects)
+    if not same or (order is None and present.arranged is not None):
+        return _edited(found, objects, order)
+    for number, (values, old) in enumerate(zip(objects, present.objects, strict=True), 1):
+        where = f"objects[{number - 1}]"
+        _check_fields(where, values, {"layer"}, others=True)
+        check_number(f"{where}.layer", values["layer"], old.layer, old.layer, Integral)
+        change = {name: value for name, value in values.items() if name != "layer"}
+        try:
+            present = present.changed(number, Change.of(present.model, change))
+        except DtisError as error:
+            raise DtisError(f"{where}.{error}") from error
+    return present if order is None else present.arrange(order)
+
+
 def _edited(scene: Scene, objects: object, order: object) -> Scene:
     """Return a scene with all its objects' changes, copies and order."""
     layers = len(scene.objects)

@@ -22,10 +22,12 @@ from dtis_core.cli import main
 from dtis_core.config import load_preset
 from dtis_core.display import editor as editor_module
 from dtis_core.display.editor import SceneEditor
+from dtis_core.display.stage_data import described, edits_of
 from dtis_core.errors import DtisError
 from dtis_core.pictures import to_bytes, to_pictures
 from dtis_core.runs.run_folder import RunFolder
 from dtis_core.scenes.run import Run
+from dtis_core.scenes.scene import Parts
 from dtis_core.search.seeking import build_model
 
 
@@ -53,7 +55,7 @@ def editor():
 
 
 def test_what_an_editor_displays_holds_its_pictures_and_its_python(editor):
-    editor.set(right=0.2)
+    editor.set(x=0.2)
     bundle = editor._repr_mimebundle_()
     assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"] == editor.model_id
     panel = decoded(base64.b64decode(bundle["image/png"]))
@@ -69,36 +71,37 @@ def test_editor_starts_with_the_scene_as_found(editor):
         found = editor.unedited[image]
         assert editor.values["sprite"] == found.sprite_index[0, 0]
         assert torch.equal(editor.scene.reconstruction, found.reconstruction)
-        for name in ("edited", "reconstruction"):
-            shown = decoded(editor.pictures[name].value)
-            assert np.array_equal(shown, to_bytes(to_pictures(found.reconstruction[0])))
+        shown = decoded(editor.pictures["reconstruction"].value)
+        assert np.array_equal(shown, to_bytes(to_pictures(found.reconstruction[0])))
+        assert editor.stage.description == described(found)
+        assert editor.stage.edits == edits_of(found)
         assert np.array_equal(decoded(editor.pictures["image"].value), IMAGES[image])
     assert editor.buttons["Undo"].disabled
 
 
 def test_editor_applies_the_edits_of_all_layers(editor):
-    editor.set(sprite=3, colour="#ff0000", right=0.2, scale=1.5)
+    editor.set(sprite=3, colour="#ff0000", x=0.2, size=1.5)
     editor.set(object=2, sprite=0)
-    editor.set(object=3, depth=0, down=-0.1)
+    editor.set(object=3, in_front_of=0, y=-0.1)
     wanted = editor.unedited[0].edit(1, sprite=3, colour=(1.0, 0, 0), shift=(0.2, 0), scale=1.5)
     wanted = wanted.edit(2, sprite=0).edit(3, shift=(0.0, -0.1), to_back=True)
     assert editor.message.value == ""
     assert torch.equal(editor.scene.reconstruction, wanted.reconstruction)
-    shown = decoded(editor.pictures["edited"].value)
-    assert np.array_equal(shown, to_bytes(to_pictures(wanted.reconstruction[0])))
+    assert np.array_equal(editor.picture, to_bytes(to_pictures(wanted.reconstruction[0])))
+    assert editor.stage.edits == edits_of(wanted)
     names = {"run": a_run(), "images": IMAGES}
     exec(editor.code.value, names)
     assert torch.equal(names["picture"], wanted.reconstruction[0])
 
 
 def test_editor_remembers_each_object_and_resets_one_image(editor):
-    editor.set(right=0.3, object=2)
-    assert editor.values["right"] == 0
-    editor.set(image=1, down=0.4)
+    editor.set(x=0.3, object=2)
+    assert editor.values["x"] == 0
+    editor.set(image=1, y=0.4)
     editor.buttons["Reset"].click()
-    assert editor.values["down"] == 0
+    assert editor.values["y"] == 0
     editor.set(image=0, object=1)
-    assert editor.values["right"] == 0.3
+    assert editor.values["x"] == 0.3
 
 
 def test_undo_takes_back_a_drag_a_copy_and_a_reset(editor, monkeypatch):
@@ -106,11 +109,11 @@ def test_undo_takes_back_a_drag_a_copy_and_a_reset(editor, monkeypatch):
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     for tick in range(1, 5):
         now[0] += 0.1
-        editor.controls["right"].value = tick / 10
+        editor.controls["x"].value = tick / 10
     now[0] += 5  # another drag of the same slider
-    editor.controls["right"].value = 0.5
+    editor.controls["x"].value = 0.5
     editor.buttons["Duplicate"].click()
-    assert editor.values["object"] == 4 and editor.values["right"] == 0.5
+    assert editor.values["object"] == 4 and editor.values["x"] == 0.5
     editor.buttons["Reset"].click()
     assert editor.values["object"] == 3
     editor.buttons["Undo"].click()
@@ -119,7 +122,7 @@ def test_undo_takes_back_a_drag_a_copy_and_a_reset(editor, monkeypatch):
     seen = []
     while not editor.buttons["Undo"].disabled:
         editor.buttons["Undo"].click()
-        seen.append(editor.values["right"])
+        seen.append(editor.values["x"])
     assert seen == [0.5, 0.4, 0.0]
 
 
@@ -138,7 +141,7 @@ def test_editor_never_encodes_again(editor):
     calls = []
     model = editor.unedited[0].model
     model.predictor.register_forward_hook(lambda *_: calls.append(1))
-    for name, value in {"right": 0.1, "sprite": 2, "depth": 2, "image": 1}.items():
+    for name, value in {"x": 0.1, "sprite": 2, "in front of": 2, "image": 1}.items():
         editor.controls[name].value = value
     for name in ("Duplicate", "Remove", "Undo", "Reset"):
         editor.buttons[name].click()
@@ -147,16 +150,16 @@ def test_editor_never_encodes_again(editor):
 
 def test_a_tick_takes_one_thread_and_gives_the_others_back(editor, monkeypatch):
     used, threads = [], torch.get_num_threads()
-    reconstruction = type(editor.scene).reconstruction.fget
+    changed = Parts.changed
 
-    def counted(scene):
+    def counted(parts, *of):
         used.append(torch.get_num_threads())
-        return reconstruction(scene)
+        return changed(parts, *of)
 
-    monkeypatch.setattr(type(editor.scene), "reconstruction", property(counted))
+    monkeypatch.setattr(Parts, "changed", counted)
     torch.set_num_threads(2)
     try:
-        editor.controls["right"].value = 0.2
+        editor.controls["x"].value = 0.2
         assert used == [1] and torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(threads)
@@ -168,27 +171,27 @@ def controls_of(layer, sprite="[]", *settings, images=IMAGES[:1]):
 
 
 def test_editor_leaves_out_what_the_model_cannot_change():
-    start, place = ["object", "sprite"], ["depth", "right", "down"]
+    start, place = ["object", "sprite"], ["in front of", "x", "y"]
     alone = ["model.layers=1", "model.sprite_size=[35, 35]"]
-    point = ["point", "point right", "point down"]
-    assert controls_of("[placement]") == [*start, *place, "scale"]
+    point = ["point", "point x", "point y"]
+    assert controls_of("[placement]") == [*start, *place, "size"]
     assert controls_of("[tint, translation]", images=IMAGES) == [
         "image", *start, "colour", *place,
     ]  # fmt: skip
     assert controls_of("[tint, placement]", "[projective]") == [
-        *start, "colour", *place, "scale", "angle",
+        *start, "colour", *place, "size", "angle",
     ]  # fmt: skip
     assert controls_of("[colour, projective, tps]", "[]", *alone) == [
-        *start, "colour", *place, "scale", "angle", *point,
+        *start, "colour", *place, "size", "angle", *point,
     ]  # fmt: skip
 
 
 def test_depth_hides_where_there_is_but_one_object():
     editor = SceneEditor(a_run("[tint, placement]", "model.layers=1"), IMAGES[:1])
-    assert editor.controls["depth"].layout.display == "none"
+    assert editor.controls["in front of"].layout.display == "none"
     editor.buttons["Duplicate"].click()
-    assert editor.controls["depth"].layout.display is None
-    assert editor.values["depth"] == 1
+    assert editor.controls["in front of"].layout.display is None
+    assert editor.values["in front of"] == 1
 
 
 def test_every_control_has_a_label_and_says_what_it_does(editor):
@@ -200,22 +203,22 @@ def test_control_points_are_bent_and_shown():
     alone = ["model.layers=1", "model.sprite_size=[35, 35]"]
     editor = SceneEditor(a_run("[tint, tps]", *alone), IMAGES[:1])
     before = decoded(editor.pictures["object"].value)
-    editor.set(point=1, point_right=0.1, point_down=0.2)
+    editor.set(point=1, point_x=0.1, point_y=0.2)
     assert editor.scene.objects[0].change.bend == ((1, 0.1, 0.2),)
     assert editor.message.value == ""
     after = decoded(editor.pictures["object"].value)
     chosen = [round(255 * gain) for gain in to_rgb("#D55E00")]
     assert (before[11, 11, :3] == chosen).all()  # point 6, at first
     assert (after[7, 3, :3] == chosen).all()  # the corner, moved
-    editor.set(point=16, point_right=-0.1)
-    assert editor.values["point down"] == 0
-    editor.set(point=1, point_right=0.0, point_down=0.0)
+    editor.set(point=16, point_x=-0.1)
+    assert editor.values["point y"] == 0
+    editor.set(point=1, point_x=0.0, point_y=0.0)
     assert editor.scene.objects[0].change.bend == ((16, -0.1, 0.0),)
 
 
 def test_scenes_are_saved_loaded_and_exported(editor, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    editor.set(image=1, right=0.123456, scale=1.5)
+    editor.set(image=1, x=0.123456, size=1.5)
     editor.buttons["Duplicate"].click()
     state, drawn = editor.scene, editor.picture
     editor.file.value = "mine.json"
@@ -228,7 +231,7 @@ def test_scenes_are_saved_loaded_and_exported(editor, tmp_path, monkeypatch):
     editor.buttons["Load"].click()
     assert editor.image == 1 and editor.scene == state
     editor.set(object=4)
-    assert editor.values["right"] == 0.123456
+    assert editor.values["x"] == 0.123456
 
 
 def test_a_file_that_cannot_be_loaded_is_named(editor, tmp_path, monkeypatch):
@@ -242,8 +245,8 @@ def test_a_file_that_cannot_be_loaded_is_named(editor, tmp_path, monkeypatch):
 
 
 def test_an_error_of_a_tick_is_shown(editor, monkeypatch):
-    monkeypatch.setattr(type(editor.scene), "reconstruction", property(lambda self: 1 / 0))
-    editor.controls["right"].value = 0.2
+    monkeypatch.setattr(Parts, "changed", lambda *of: 1 / 0)
+    editor.controls["x"].value = 0.2
     assert "ZeroDivisionError" in editor.message.value
 
 
@@ -263,13 +266,13 @@ def test_while_someone_drags_one_picture_follows_and_the_rest_in_a_lull(monkeypa
     monkeypatch.setattr("dtis_core.display.editor.is_live", lambda: True)
     monkeypatch.setattr("dtis_core.display.editor.LULL", 0.02)
     editor = SceneEditor(a_run(), IMAGES[:1])
-    edited, alone = (editor.pictures[name].value for name in ("edited", "object"))
+    edited, alone = editor.stage.edits, editor.pictures["object"].value
     code = editor.code.value
 
     async def drag():
-        for scale in (0.6, 0.7, 0.8):
-            editor.set(scale=scale)
-            assert editor.pictures["edited"].value != edited
+        for size in (0.6, 0.7, 0.8):
+            editor.set(size=size)
+            assert editor.stage.edits != edited
             assert editor.pictures["object"].value == alone and editor.code.value == code
         await asyncio.sleep(0.1)
 
@@ -296,3 +299,53 @@ def test_the_jupyter_server_is_told_not_to_hold_small_messages_back():
         patch.setattr(usual, "connect", lambda self: "connected")
         patch.setattr(module.PromptConnection, "websocket_handler", handler)
         assert connection.connect() == "connected" and told == [True]
+
+
+def by_hand(editor, scene, step):
+    """What the browser sends when the hand has made a scene of the present one."""
+    editor.stage.set_state({"edits": edits_of(scene), "step": step})
+
+
+def test_the_hand_and_the_sliders_make_one_scene_with_one_past(editor):
+    found = editor.unedited[0]
+    for x in (0.1, 0.2, 0.3):
+        by_hand(editor, found.edit(2, shift=(x, 0.0)), "drag 2 1")
+    assert editor.scene == found.edit(2, shift=(0.3, 0.0))
+    editor.stage.set_state({"chosen": 2})
+    assert editor.values["object"] == 2 and editor.values["x"] == 0.3
+    editor.set(size=1.5)
+    copied = editor.scene.duplicate(2)
+    by_hand(editor, copied, "copy 2")
+    editor.stage.set_state({"chosen": 4})
+    assert editor.values["object"] == 4 and editor.values["size"] == 1.5
+    seen = [len(editor.histories[0].states)]
+    editor.stage._handle_custom_msg({"does": "undo"}, [])
+    assert editor.scene == found.edit(2, shift=(0.3, 0.0), scale=1.5)
+    editor.buttons["Undo"].click()
+    editor.buttons["Undo"].click()  # the drag, all of it
+    assert seen == [4] and editor.scene == found and editor.stage.edits == edits_of(found)
+    for _ in range(3):
+        editor.buttons["Redo"].click()
+    assert editor.scene == copied and editor.buttons["Redo"].disabled
+
+
+def test_what_the_hand_cannot_do_is_said_and_changes_nothing(editor):
+    editor.stage.set_state({"edits": {"objects": [{"layer": 1, "sprite": 99}], "order": None}})
+    assert "objects" in editor.message.value
+    assert editor.scene == editor.unedited[0]
+    edits = edits_of(editor.scene)
+    edits["objects"][0]["sprite"] = 99
+    editor.stage.set_state({"edits": edits})
+    assert "objects[0].sprite" in editor.message.value
+    assert editor.scene == editor.unedited[0]
+
+
+def test_objects_that_the_hand_leaves_alone_are_not_drawn_again(editor, monkeypatch):
+    drawn = []
+    changed = Parts.changed
+    monkeypatch.setattr(Parts, "changed", lambda self, *of: drawn.append(of) or changed(self, *of))
+    moved = editor.unedited[0].edit(1, shift=(0.1, 0.0)).edit(2, shift=(0.1, 0.0))
+    by_hand(editor, moved, "drag 1")
+    drawn.clear()
+    by_hand(editor, moved.edit(2, shift=(0.1, 0.0)), "drag 2")
+    assert len(drawn) <= 2  # one by the hand here, one by the editor
