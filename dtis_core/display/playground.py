@@ -1,13 +1,13 @@
 """A page on which scenes can be edited without a kernel and without a network."""
 
 import html
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from dtis_core.display.stage import module_of, packed_image, style
+from dtis_core.display.scripts import inert, module_of, style
+from dtis_core.display.stage import packed_image
 from dtis_core.display.stage_data import described, edits_of
 from dtis_core.scenes.scene import Scene
 
@@ -56,8 +56,6 @@ def playground(scenes: Sequence[PlayScene], title: str, introduction: str) -> st
         for one in scenes
     ]
     keys = "".join(f"<li><kbd>{html.escape(k)}</kbd> {html.escape(does)}</li>" for k, does in KEYS)
-    # No text in the data can end its element, or begin another.
-    held = json.dumps(data).replace("<", "\\u003c")
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -73,7 +71,7 @@ def playground(scenes: Sequence[PlayScene], title: str, introduction: str) -> st
 <p id="note"></p>
 <div id="stage"></div>
 <details><summary>Keys, where the picture has the focus</summary><ul>{keys}</ul></details>
-<script type="application/json" id="scenes">{held}</script>
+<script type="application/json" id="scenes">{inert(data)}</script>
 <script type="module">
 {module_of("page.js")}
 const part = id => document.getElementById(id);

@@ -1,37 +1,19 @@
 """The stage: a scene's picture in the browser, whose objects a hand can drag, scale and turn.
 
-The browser draws by itself (web/composition.js, from plain numbers), so a drag asks no kernel. The
-scripts make one module, for a widget in a notebook and for pages without a kernel.
+The browser draws by itself (web/composition.js, from plain numbers), so a drag asks no kernel.
 """
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import anywidget
 import numpy as np
 import traitlets
 
+from dtis_core.display.scripts import module_of, style
 from dtis_core.display.stage_data import described, edits_of, packed
 from dtis_core.pictures import to_tensor
 from dtis_core.scenes.scene import Scene
-
-WEB = Path(__file__).parent / "web"
-PARTS = ("composition.js", "drawing.js", "stage.js")
-LINE_OF_MODULES = re.compile(r"^import [^;]*;\n", re.MULTILINE)
-EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
-
-
-def module_of(last: str) -> str:
-    """Return the stage's scripts as one module, with `last`, which decides what its host is."""
-    sources = [(WEB / name).read_text() for name in (*PARTS, last)]
-    return "".join(EXPORT.sub("", LINE_OF_MODULES.sub("", source)) for source in sources)
-
-
-def style() -> str:
-    """Return the stage's style sheet."""
-    return (WEB / "stage.css").read_text()
 
 
 def packed_image(image: np.ndarray) -> dict:

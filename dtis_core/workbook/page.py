@@ -6,24 +6,63 @@ from pathlib import Path
 
 import nbformat
 from nbconvert import HTMLExporter
+from nbformat import NotebookNode
 from traitlets.config import Config
 
+from dtis_core.display.scripts import stage_element, stage_module
 from dtis_core.workbook.notebook import WITHOUT_DATA
 
 SHOWN = ("text/html", "text/markdown", "image/svg+xml", "image/png", "image/gif", "text/plain")
 """Kinds of output, best first: pictures instead of widgets, which need a kernel."""
+STATE = "application/vnd.jupyter.widget-state+json"
+VIEW = "application/vnd.jupyter.widget-view+json"
+STAGE = "dtis_core.display.stage.Stage"
 
 
 def page_of(executed: Path) -> str:
     """Return an executed notebook as one HTML page, its pictures inside.
 
-    Only formulas are set by a script from the network; without it they read as TeX.
+    A stage is alive there, without a kernel. Only formulas are set by a script from the network;
+    without it they read as TeX.
     """
     config = Config({"NbConvertBase": {"display_data_priority": list(SHOWN)}})
     exporter = HTMLExporter(config, require_js_url="", jquery_url="", mermaid_js_url="")
     book = nbformat.read(executed, as_version=4)
+    stages = _bring_stages(book)
     book.metadata.pop("widgets", None)  # else the page would fetch scripts for them
-    return exporter.from_notebook_node(book)[0]
+    page = exporter.from_notebook_node(book)[0]
+    return page.replace("</body>", f"{stage_module()}</body>") if stages else page
+
+
+def _bring_stages(book: NotebookNode) -> int:
+    """Put the stage itself into outputs that show one as a widget; return how many."""
+    models = book.metadata.get("widgets", {}).get(STATE, {}).get("state", {})
+    count = 0
+    for output in (o for cell in book.cells for o in cell.get("outputs", [])):
+        data = output.get("data", {})
+        shown = data.get(VIEW, {}).get("model_id")
+        states = [models[name]["state"] for name in _parts_of(shown, models)]
+        scenes = [state for state in states if state.get("_anywidget_id") == STAGE]
+        if scenes:
+            kept = {
+                name: scenes[0].get(name) for name in ("description", "edits", "before", "side")
+            }
+            data["text/html"] = stage_element(kept)
+            count += 1
+    return count
+
+
+def _parts_of(model: str | None, models: dict) -> list[str]:
+    """Return a widget's model and those that it holds, at any depth."""
+    found, waiting = [], [model]
+    while waiting:
+        name = waiting.pop()
+        if name in models and name not in found:
+            found.append(name)
+            waiting += re.findall(
+                r"IPY_MODEL_(\w+)", str(models[name]["state"].get("children", ""))
+            )
+    return found
 
 
 def tables_of(executed: Path) -> list[dict]:

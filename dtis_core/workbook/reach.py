@@ -12,7 +12,11 @@ from pathlib import Path
 from dtis_core.paths import PACKAGE
 
 NAME = "dtis_core"
-DATA = {"config": "dtis_core/presets/**/*", "paths.SHIPPED": "data/shipped/**/*"}
+DATA = {
+    "config": "dtis_core/presets/**/*",
+    "display.scripts": "dtis_core/display/web/*",
+    "paths.SHIPPED": "data/shipped/**/*",
+}
 """Files of the clone that come with a module, or with a name of one."""
 
 

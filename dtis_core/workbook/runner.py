@@ -27,7 +27,7 @@ from dtis_core.errors import DtisError, suggest
 from dtis_core.paths import CLONE, NOTEBOOKS
 from dtis_core.storage.files import parse_value, system_errors_explained, write_json, write_text
 from dtis_core.storage.locks import locked
-from dtis_core.workbook.index import index_html, lacking
+from dtis_core.workbook.index import Looks, index_html, lacking, read_captions, shapes_of
 from dtis_core.workbook.job import Job, environment, requests_to_end, stop
 from dtis_core.workbook.manifest import read_manifest
 from dtis_core.workbook.notebook import Notebook, read_notebooks, settle, sha256, versions
@@ -86,6 +86,7 @@ def run_workbook(
     # What one run records, another that had read the manifest before would drop.
     with system_errors_explained(output), locked(output / LOCK, str(output)):
         run = _Run(output, str(parameters["profile"]), timeout)
+        run.captions = read_captions(found[0].parent)
         current = [] if force else [notebook for notebook in chosen if run.is_current(notebook)]
         waiting = [notebook for notebook in chosen if notebook not in current]
         waiting.sort(key=run.seconds, reverse=True)  # the longest first
@@ -159,6 +160,7 @@ class _Run:
 
     def __init__(self, output: Path, profile: str, timeout: float):
         self.output, self.profile, self.timeout = output, profile, timeout
+        self.captions: dict[str, str] = {}
         self.records: dict[str, dict] = read_manifest(output / "manifest.json")
         for folder in ("notebooks", "logs"):
             (output / folder).mkdir(parents=True, exist_ok=True)
@@ -214,7 +216,9 @@ class _Run:
         self.records[notebook.name] = record
         manifest = {"notebooks": dict(sorted(self.records.items()))}
         write_json(self.output / "manifest.json", manifest)
-        write_text(self.output / "index.html", index_html(manifest["notebooks"]))
+        made = [file for record in self.records.values() for file in record["outputs"]]
+        looks = Looks(self.captions, shapes_of(self.output, made))
+        write_text(self.output / "index.html", index_html(manifest["notebooks"], looks))
         return record["status"], summary
 
     def _publish(self, job: Job, earlier: Iterable[str]) -> dict[str, str]:

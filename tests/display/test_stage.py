@@ -14,7 +14,8 @@ import dtis_core as dtis
 from dtis_core.config import SearchConfig
 from dtis_core.datasets import load_for
 from dtis_core.display.playground import PlayScene, playground
-from dtis_core.display.stage import WEB, Stage
+from dtis_core.display.scripts import WEB
+from dtis_core.display.stage import Stage
 from dtis_core.display.stage_data import described, edits_of
 from dtis_core.errors import DtisError
 from dtis_core.model.predictor import Prediction

@@ -80,6 +80,8 @@ def clone(tmp_path_factory):
 @pytest.fixture(scope="module")
 def notebooks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("workbook") / "notebooks"
+    folder.mkdir()
+    (folder / "captions.yaml").write_text("line: A line <rising>.")
     return [
         write(folder / "01_draws.ipynb", DRAW, WIDGETS, parameters='profile = "quick"\nrate = 1.0'),
         write(folder / "02_fails.ipynb", "total = 1", "total / 0"),
@@ -142,12 +144,19 @@ def test_figures_show_in_the_executed_copy(output):
 
 def test_the_index_links_what_exists_and_nothing_outside(output):
     page = (output / "index.html").read_text()
-    links = {part.split('"')[0] for part in page.replace('src="', 'href="').split('href="')[1:]}
+    links = set(re.findall(r'(?:src|href)="([^"#]+)"', page))
     assert {"line.png", "notebooks/01_draws.ipynb", "logs/02_fails.txt", "manifest.json"} <= links
     assert all((output / link).is_file() for link in links)
     assert "division by zero" in page
     assert '<h2><a href="notebooks/04_plain.html">Title of 04_plain</a></h2>' in page
-    assert page.count("<p>Paper: Fig. 3 &amp; Table 1.</p>") == page.count("<section")
+    assert page.count(">Paper: Fig. 3 &amp; Table 1.</p>") == page.count("<section")
+
+
+def test_a_picture_has_its_caption_and_the_contents_lead_to_it(output):
+    page = (output / "index.html").read_text()
+    assert page.count('alt="A line &lt;rising&gt;."') == 1
+    assert page.count("A line &lt;rising&gt;. <small") == 1
+    assert '<a href="#01_draws">01 Title of 01_draws</a>' in page
 
 
 def test_tables_are_kept_as_data_and_shown_in_the_index(output):
