@@ -218,6 +218,11 @@ class SceneEditor(EditorFiles, widgets.VBox):
             self._say("")
             self._show()
             return
+        control = self.controls[name]
+        if isinstance(control, widgets.FloatSlider):
+            present = shown(self.scene, self.number, self.point)[name]
+            if abs(change["new"] - present) < 0.51 * control.step:
+                return  # the front end rounds what the hand has set, and says so
         now = time.monotonic()
         self.burst += now - self.last_tick > PAUSE
         self.last_tick = now

@@ -12,6 +12,7 @@ import io
 import json
 import os
 import platform
+import re
 import shutil
 import socket
 import subprocess
@@ -354,12 +355,16 @@ def test_an_object_is_dragged_on_the_picture(page, editor, unedited):
     for step in range(1, 11):
         page.mouse.move(area["x"] + (x + 0.5 + step) * unit, area["y"] + (y + 0.5) * unit)
     page.mouse.up()
-    moved = unedited.edit(number, shift=(round(10 / 128, 4), 0.0))
+    page.wait_for_function(
+        "() => document.querySelector('.dtis-editor textarea').value.includes('shift=')"
+    )
+    code = editor.locator("textarea").input_value()  # the kernel follows
+    x, y = map(float, re.search(r"shift=\((.+?), (.+?)\)", code).groups())
+    assert (x, y) == pytest.approx((10 / 128, 0), abs=0.6 / area["width"])  # of the mouse's grid
+    moved = unedited.edit(number, shift=(x, y))
     assert_shows(editor, moved)
-    page.wait_for_timeout(500)
-    assert value(editor, "x") == round(10 / 128, 4)  # the kernel follows
     page.keyboard.press("ArrowDown")
-    assert_shows(editor, moved.edit(number, shift=(0.0, round(1 / 128, 4))))
+    assert_shows(editor, unedited.edit(number, shift=(x, round(y + 1 / 128, 4))))
     page.keyboard.press("Control+z")
     assert_shows(editor, moved)
     page.keyboard.press("Control+z")

@@ -329,6 +329,15 @@ def test_the_hand_and_the_sliders_make_one_scene_with_one_past(editor):
     assert editor.scene == copied and editor.buttons["Redo"].disabled
 
 
+def test_a_slider_that_rounds_what_the_hand_did_changes_nothing(editor):
+    moved = editor.unedited[0].edit(1, shift=(0.0784, 0.0))
+    by_hand(editor, moved, "drag 1")
+    editor.controls["x"].set_state({"value": 0.08})  # as the front end rounds it
+    assert editor.scene == moved
+    editor.controls["x"].set_state({"value": 0.09})
+    assert editor.scene == editor.unedited[0].edit(1, shift=(0.09, 0.0))
+
+
 def test_what_the_hand_cannot_do_is_said_and_changes_nothing(editor):
     editor.stage.set_state({"edits": {"objects": [{"layer": 1, "sprite": 99}], "order": None}})
     assert "objects" in editor.message.value
