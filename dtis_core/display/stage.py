@@ -32,9 +32,10 @@ class Stage(anywidget.AnyWidget):
     _css = style()
     description = traitlets.Dict().tag(sync=True)
     before = traitlets.Dict(allow_none=True).tag(sync=True)
-    edits = traitlets.Dict().tag(sync=True)
-    step = traitlets.Unicode().tag(sync=True)
-    chosen = traitlets.Int(0).tag(sync=True)
+    # Without an echo, which would come while the hand is further on, and take it back.
+    edits = traitlets.Dict().tag(sync=True, echo_update=False)
+    step = traitlets.Unicode().tag(sync=True, echo_update=False)
+    chosen = traitlets.Int(0).tag(sync=True, echo_update=False)
     side = traitlets.Int(360).tag(sync=True)
 
     def __init__(
