@@ -29,7 +29,7 @@ HUES = ["#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#D55E00"]
 LEVELS = [0.0, 0.5, -0.35, 0.75]  # towards white, or towards black where negative
 INK, GREY, BEHIND = "#333333", "#8C8C8C", "#1C1C1C"
 CHECKS = 0.98, 0.89  # the two greys of the checkerboard that stands for transparency
-DARK_CHECKS = 0.5, 0.4  # those behind sprites that are still white
+DARK_CHECKS = 0.5, 0.4  # those behind sprites, which may be white
 TILE = 72  # pixels, about the side that small images are enlarged to
 GAP = 6  # pixels between tiles
 
@@ -160,7 +160,7 @@ def show_tiles(
             axes.text(x, -gap, title, ha="center", va="bottom", color=INK, fontsize=8)
         for index, label in enumerate(rows):
             y = index * (h + gap) + h / 2
-            axes.text(-gap, y, label, ha="right", va="center", color=INK, fontsize=8)
+            axes.text(-max(gap, GAP), y, label, ha="right", va="center", color=INK, fontsize=8)
     plt.close(fig)
     return fig
 
@@ -182,10 +182,12 @@ def show_sprites(
     sprites: Float[Array, "K 4 h w"],
     borders: Float[Array, "K 3"] | None = None,
     columns: int = 10,
-    checks: tuple[float, float] = CHECKS,
 ) -> Figure:
-    """Draw sprites on a checkerboard (Fig. 1), with `borders` as colours around them (Fig. 8)."""
-    tiles = enlarge(over_checkerboard(sprites, checks=checks))
+    """Draw sprites on a dark checkerboard, with `borders` as colours around them (Fig. 8).
+
+    Where tints are predicted, sprites are nearly white.
+    """
+    tiles = enlarge(over_checkerboard(sprites, checks=DARK_CHECKS))
     tiles = tiles if borders is None else with_border(tiles, borders)
     return show_tiles(in_rows(tiles, columns))
 

@@ -18,7 +18,7 @@ from dtis_core.scenes.scene import Scene
 
 def packed_image(image: np.ndarray) -> dict:
     """Return an image, uint8 (H, W, C), as `packed` does."""
-    return packed(to_tensor(image[None])[0])
+    return packed(to_tensor(image[None])[0], 8)
 
 
 class Stage(anywidget.AnyWidget):

@@ -23,15 +23,15 @@ from dtis_core.scenes.change import carriers
 from dtis_core.scenes.scene import Scene
 from dtis_core.search.transformations import Placement
 
-STEPS = 2**16 - 1
+BITS = {8: "<u1", 16: "<u2"}
 
 
 def described(scene: Scene) -> dict:
     """Return the scene of one image as it was found, all edits aside, as JSON can hold it.
 
-    Arrays are flat and of 16 bits a number, so that what is drawn from them differs by less than
-    one part in 255. Raises DtisError for a scene of several images, and for a transformation that
-    is none of ours or the paper's.
+    Arrays are flat, of 16 bits a number in sprites and of 8 in the background, so that what is
+    drawn from them differs by less than one part in 255. Raises DtisError for a scene of several
+    images, and for a transformation that is none of ours or the paper's.
     """
     found, model = scene.decomposition, scene.model
     if len(found.occlusion) != 1:
@@ -49,7 +49,7 @@ def described(scene: Scene) -> dict:
         "splineWeights": spline_weights(ThinPlateSpline.per_side).flatten().tolist(),
         "concrete": _steepness(model),
         "sprites": packed(model.sprites.canvases()),
-        "background": packed(found.colours[0, 0]) if config.backgrounds else None,
+        "background": packed(found.colours[0, 0], 8) if config.backgrounds else None,
         "occlusion": found.occlusion[0].tolist(),
         "found": [
             {"sprite": k, "layerParameters": own, "spriteParameters": each}
@@ -67,12 +67,13 @@ def edits_of(scene: Scene) -> dict:
     return json.loads(json.dumps({"objects": objects, "order": scene.order}))
 
 
-def packed(values: Tensor) -> dict:
-    """Return numbers as 16 bits each, base64, with the range that these divide."""
+def packed(values: Tensor, bits: int = 16) -> dict:
+    """Return numbers as so many bits each, base64, with the range that these divide."""
     numbers = values.detach().cpu().double().numpy()
     low, high = float(numbers.min()), float(numbers.max())
-    steps = np.rint((numbers - low) / max(high - low, 1e-12) * STEPS).astype("<u2")
-    return {"data": b64encode(steps.tobytes()).decode(), "range": [low, high]}
+    steps = (numbers - low) / max(high - low, 1e-12) * (2**bits - 1)
+    data = b64encode(np.rint(steps).astype(BITS[bits]).tobytes()).decode()
+    return {"data": data, "bits": bits, "range": [low, high]}
 
 
 def _carried(model: DTISprites) -> list[tuple[str, tuple[int, str]]]:

@@ -1,10 +1,14 @@
 """Executed notebooks as pages for a browser, and the tables in them as data."""
 
+import ast
 import html
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
+import latex2mathml.converter
 import nbformat
+from jinja2 import FileSystemLoader
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 from traitlets.config import Config
@@ -14,24 +18,68 @@ from dtis_core.workbook.notebook import WITHOUT_DATA
 
 SHOWN = ("text/html", "text/markdown", "image/svg+xml", "image/png", "image/gif", "text/plain")
 """Kinds of output, best first: pictures instead of widgets, which need a kernel."""
+FORMULA = re.compile(
+    r"```.*?```|`[^`\n]*`|\$\$(?P<block>.+?)\$\$|(?<![\\$])\$(?P<inline>[^$\n]+?)\$", re.DOTALL
+)
 STATE = "application/vnd.jupyter.widget-state+json"
 VIEW = "application/vnd.jupyter.widget-view+json"
 STAGE = "dtis_core.display.stage.Stage"
 
 
-def page_of(executed: Path) -> str:
-    """Return an executed notebook as one HTML page, its pictures inside.
+def page_of(executed: Path, links: Sequence[tuple[str, str]] = ()) -> str:
+    """Return an executed notebook as one HTML page, its pictures inside, which fetches nothing.
 
-    A stage is alive there, without a kernel. Only formulas are set by a script from the network;
-    without it they read as TeX.
+    A stage is alive there, without a kernel; formulas are MathML; cells that only import or check
+    are folded. `links` are (words, place) at the top.
     """
     config = Config({"NbConvertBase": {"display_data_priority": list(SHOWN)}})
-    exporter = HTMLExporter(config, require_js_url="", jquery_url="", mermaid_js_url="")
+    here = FileSystemLoader(Path(__file__).parent)
+    exporter = HTMLExporter(
+        config,
+        extra_loaders=[here],
+        template_file="page.html.j2",
+        require_js_url="",
+        jquery_url="",
+        mermaid_js_url="",
+    )
     book = nbformat.read(executed, as_version=4)
     stages = _bring_stages(book)
     book.metadata.pop("widgets", None)  # else the page would fetch scripts for them
-    page = exporter.from_notebook_node(book)[0]
+    for cell in book.cells:
+        if cell.cell_type == "markdown":
+            cell.source = with_formulas(cell.source)
+        else:
+            cell.metadata["fold"] = _folded(cell.source)
+    page = exporter.from_notebook_node(book, {"links": list(links)})[0]
     return page.replace("</body>", f"{stage_module()}</body>") if stages else page
+
+
+def with_formulas(markdown: str) -> str:
+    """Return Markdown with its TeX formulas, outside code, as MathML; unknown TeX stays."""
+
+    def set_formula(found: re.Match) -> str:
+        block, inline = found["block"], found["inline"]
+        if not (block or inline):
+            return found[0]
+        try:
+            display = "block" if block else "inline"
+            return latex2mathml.converter.convert((block or inline).strip(), display=display)
+        except Exception:  # any: of TeX that it does not know
+            return found[0]
+
+    return FORMULA.sub(set_formula, markdown)
+
+
+def _folded(code: str) -> str:
+    """Return the heading under which a cell of code is folded, or nothing if it is shown."""
+    try:
+        nodes = ast.parse(code).body
+    except SyntaxError:
+        return ""
+    if nodes and all(isinstance(node, ast.Import | ast.ImportFrom) for node in nodes):
+        return "imports"
+    checks = isinstance(nodes[-1] if nodes else None, ast.Assert)
+    return "checks" if checks else ""
 
 
 def _bring_stages(book: NotebookNode) -> int:

@@ -1,5 +1,6 @@
 """Tables: what they say, and that no text in them is taken for markup."""
 
+import re
 from html.parser import HTMLParser
 
 import nbformat
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from nbconvert.filters.markdown_mistune import markdown2html_mistune
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from dtis_core.display.tables import paper_vs_here, provenance, table
 from dtis_core.errors import DtisError
@@ -94,3 +96,25 @@ def test_a_runs_manifest_cannot_put_markup_on_a_page(tmp_path):
 def test_a_manifest_without_a_time_is_named():
     with pytest.raises(DtisError, match="wall_seconds of a run's manifest.*'soon'; mend it"):
         provenance([{"wall_seconds": "soon"}])
+
+
+def test_a_page_sets_formulas_itself_and_folds_imports_and_checks(tmp_path):
+    book = new_notebook(
+        cells=[
+            new_markdown_cell(
+                "Where $\\delta_{j\\ell} = 1$, and `cost $5$` or $\\nosuch{$ stay.\n\n$$x^2$$"
+            ),
+            new_code_cell("import os\nfrom pathlib import Path"),
+            new_code_cell("total = 1\nassert total == 1"),
+            new_code_cell("print(1)"),
+        ]
+    )
+    path = tmp_path / "01_page.ipynb"
+    nbformat.write(book, path)
+    page = page_of(path, [("next: <b>", "02_b.html")])
+    assert page.count("<math") == 2 and 'display="block"' in page
+    assert "cost $5$" in page and "nosuch" in page
+    assert page.count("<summary>imports</summary>") == page.count("<summary>checks</summary>") == 1
+    assert page.count("<details") == 2
+    assert '<a href="02_b.html">next: &lt;b&gt;</a>' in page
+    assert not re.search(r"""(src|href)=["']https?:""", page)

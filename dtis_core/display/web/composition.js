@@ -311,10 +311,11 @@ export function composed(scene, layers, occlusion) {
 
 // What Python sends
 
-export function values({data, range: [low, high]}) {
-  // Numbers that were sent as 16 bits each, base64.
+export function values({data, bits, range: [low, high]}) {
+  // Numbers that were sent as so many bits each, base64.
   const bytes = Uint8Array.from(atob(data), letter => letter.charCodeAt(0));
-  const steps = new Uint16Array(bytes.buffer), unit = (high - low) / 65535;
+  const steps = bits === 8 ? bytes : new Uint16Array(bytes.buffer);
+  const unit = (high - low) / (2 ** bits - 1);
   return Float32Array.from(steps, step => low + step * unit);
 }
 

@@ -49,6 +49,7 @@ export function mount(root, host, width = 360) {
     larger: button('+', 'Zoom in', () => enlarge(zoom * 1.25), {'aria-label': 'zoom in'}),
   };
   if (!can('colour') || C !== 3) delete tools.colour;
+  if (!host.before) delete tools.before;
   const list = element('ul', {class: 'dtis-layers', 'aria-label': 'layers, the nearest first'});
   const gallery = element('div', {class: 'dtis-gallery', role: 'group', 'aria-label': 'sprites'});
   const side = element('div', {class: 'dtis-side'}, list, gallery);
@@ -135,7 +136,7 @@ export function mount(root, host, width = 360) {
   function row(number) {
     const small = element('canvas'), layer = layers[number - 1];
     if (layer) paint(small, layer.colour, scene.size, C, layer.alpha);
-    const open = there(number) || !hidden.has(number);
+    const open = there(number), empty = !open && !hidden.has(number);
     return element('li', {'data-number': number, draggable: 'true',
       class: number === chosen ? 'dtis-chosen' : '',
       ondragstart: event => event.dataTransfer.setData('text/plain', number),
@@ -143,8 +144,9 @@ export function mount(root, host, width = 360) {
       ondrop: event => moveTo(Number(event.dataTransfer.getData('text/plain')), number, event)},
     button(small, name(number), () => choose(number),
       {class: 'dtis-pick', 'aria-label': name(number), 'aria-pressed': number === chosen}),
-    button(open ? 'hide' : 'show', open ? 'Hide it for now' : 'Show it again', () => blink(number),
-      {class: 'dtis-eye', 'aria-label': `${open ? 'hide' : 'show'} object ${number}`}));
+    button(empty ? 'empty' : open ? 'hide' : 'show', open ? 'Hide it for now' : 'Show it again', () => blink(number),
+      {class: 'dtis-eye', disabled: empty,
+        'aria-label': `${open || empty ? 'hide' : 'show'} object ${number}`}));
   }
 
   function gains() {
@@ -237,7 +239,7 @@ export function mount(root, host, width = 360) {
 
   function compare(on) {
     before = on && Boolean(host.before);
-    tools.before.setAttribute('aria-pressed', String(before));
+    tools.before?.setAttribute('aria-pressed', String(before));
     later();
   }
 
