@@ -82,11 +82,17 @@ class SceneEditor(EditorFiles, widgets.VBox):
             "Remove": (self.remove, "trash", "Remove this object"),
             "Save": (self.save, "save", "Save the edits of this image as JSON"),
             "Load": (self.load, "folder-open", "Load edits from JSON"),
-            "Export": (self.export, "picture-o", "Write the edited picture as PNG"),
+            "Export": (
+                self.export,
+                "picture-o",
+                "Write the edited scene as PNG, or as PSD, ORA, SVG or GIF where the name ends so",
+            ),
         }
         self.buttons = {name: self._make_button(name, *of) for name, of in self.buttons.items()}
         self.file = widgets.Text(
-            "scene", description="file", tooltip="Name of the files, without .json or .png"
+            "scene",
+            description="file",
+            tooltip="Name of the files; an ending such as .psd says what Export writes",
         )
         self.code = widgets.Textarea(
             description="Python", rows=5, tooltip="The Python that makes this scene"
