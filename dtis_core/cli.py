@@ -132,10 +132,10 @@ def print_scores(scores: dict, as_json: bool) -> None:
 
 
 def results(arguments: argparse.Namespace) -> int:
-    """`dtis results`: print what the shipped runs reached, beside the paper, as in the README."""
-    from dtis_core.scoring.results import markdown, result_table
+    """`dtis results`: print what the shipped runs reached, beside the paper."""
+    from dtis_core.scoring.results import markdown, result_table, short_table
 
-    print(markdown(result_table()))
+    print(markdown(short_table() if arguments.short else result_table()))
     return 0
 
 
@@ -228,7 +228,8 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--full", action="store_true", help="weights in single precision, not half")
     sub.add_argument("--snapshots", type=int, default=40, help="pictures of the sprites at most")
 
-    command("results", results)
+    sub = command("results", results)
+    sub.add_argument("--short", action="store_true", help="one score of each data set")
 
     sub = command("figures", figures)
     sub.add_argument("--profile", default="quick", choices=["quick", "paper"])

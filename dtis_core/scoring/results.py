@@ -153,6 +153,28 @@ def result_table() -> list[dict[str, str]]:
     return lines
 
 
+def short_table() -> list[dict[str, str]]:
+    """Return a line for each data set: the first of its scores, by either inference."""
+    lines: dict[str, dict[str, str]] = {}
+    for line in result_table():
+        first = {name: line[name].split(" / ")[0] for name in ("measure", "paper", "here")}
+        short = lines.setdefault(
+            line["data"],
+            {
+                "data": line["data"],
+                "score": first["measure"],
+                "paper": first["paper"],
+                **dict.fromkeys(INFERENCES, NO_NUMBER),
+                "runs": line["seeds"],
+                "minutes": line["minutes"],
+            },
+        )
+        if line["inference"] in INFERENCES:
+            short[line["inference"]] = first["here"]
+            short |= {"runs": line["seeds"], "minutes": line["minutes"]}
+    return [line for line in lines.values() if line["runs"] != "0"]
+
+
 def _line(row: Row, inference: str, folders: Sequence[RunFolder]) -> dict[str, str]:
     """Return a row's line of the runs that were scored by an inference."""
     scores = [recorded_scores(folder, inference) for folder in folders]
