@@ -54,7 +54,7 @@ def run_workbook(
 
     Args:
         notebooks: files to run; all of the clone's notebooks/NN_name.ipynb by default.
-        only: names or beginnings of names (`05`, `05_mask_noise`) to choose among `notebooks`.
+        only: names or beginnings of names (`05`, `08_mask_noise`) to choose among `notebooks`.
         jobs: how many notebooks run side by side, by default one for each core; each has one
             thread unless OMP_NUM_THREADS says otherwise.
         parameters: values, each passed to the notebooks whose parameters cell names it; `profile`
