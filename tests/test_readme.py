@@ -16,7 +16,10 @@ RESULTS = (ROOT / "docs" / "results.md").read_text()
 MEASURES = ("ARI", "ARI-FG", "mACC", "mIoU")
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/results.md", "dtis_core/presets/README.md"])
+PAGES = ["README.md", "CONTRIBUTING.md", "docs/results.md", "dtis_core/presets/README.md"]
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_links_lead_somewhere(name):
     targets = re.findall(r"\]\(([^)#:]+)\)", (ROOT / name).read_text())
     missing = [target for target in targets if not (ROOT / name).parent.joinpath(target).exists()]
@@ -58,8 +61,8 @@ def test_there_are_three_seeds():
 def test_the_sliders_are_as_fast_as_was_measured():
     times = json.loads((ROOT / "tests" / "browser" / "slider_times.json").read_text())
     said = (
-        f"it shows {times['frames_per_second']:.0f} frames a second. Half of the ticks of a slider, "
-        f"which do ask the kernel, show their picture within {times['median_ms']:.0f} ms, 95 % "
+        f"it shows {times['frames_per_second']:.0f} frames a second. Half of the ticks of a "
+        f"slider, which do ask the kernel, show their picture within {times['median_ms']:.0f} ms, 95 % "
         f"within {times['p95_ms']:.0f} ms"
     )
     assert said in " ".join(README.split())
