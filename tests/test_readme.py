@@ -62,7 +62,7 @@ def test_the_sliders_are_as_fast_as_was_measured():
     times = json.loads((ROOT / "tests" / "browser" / "slider_times.json").read_text())
     said = (
         f"it shows {times['frames_per_second']:.0f} frames a second. Half of the ticks of a "
-        f"slider, which do ask the kernel, show their picture within {times['median_ms']:.0f} ms, 95 % "
-        f"within {times['p95_ms']:.0f} ms"
+        f"slider, which do ask the kernel, show their picture within {times['median_ms']:.0f} ms, "
+        f"95 % within {times['p95_ms']:.0f} ms"
     )
     assert said in " ".join(README.split())

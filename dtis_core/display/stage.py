@@ -55,6 +55,10 @@ class Stage(anywidget.AnyWidget):
         self.observe(self._edited, "edits")
         self.on_msg(self._asked)
 
+    def _repr_keys(self) -> Iterator[str]:
+        """Return which traits tell of the stage in a text: none, for they are whole scenes."""
+        yield from ()
+
     def present(self, scene: Scene, image: np.ndarray | None = None) -> None:
         """Show another scene, as `__init__`."""
         with self.following(), self.hold_trait_notifications():

@@ -11,6 +11,7 @@ from stored_notebook import nbval, write
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 ABSOLUTE_PATH = re.compile(r"(?<![\w.])(/(work|home|tmp|root|Users|content)/|[A-Z]:\\Users)")
+LESSONS = {"05_hundred_lines"}  # whose code is their subject
 UNCOMPARED = {"nbval-ignore-output", "nbval-skip"}
 
 
@@ -70,13 +71,13 @@ def test_has_one_cell_of_parameters(code):
     assert tagged == ["parameters"]
 
 
-def test_cells_are_short_and_helpers_few(code):
+def test_cells_are_short_and_helpers_few(path, code):
     long = [cell.source for cell in code if len(cell.source.splitlines()) > 15]
     helpers = [
         line for cell in code for line in re.findall(r"^\s*def .*", cell.source, re.MULTILINE)
     ]
     assert not long
-    assert len(helpers) <= 2
+    assert len(helpers) <= 2 or path.stem in LESSONS
 
 
 def test_no_cell_hides_its_output_by_a_semicolon(code):
