@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 WEB = Path(__file__).parent / "web"
-PARTS = ("composition.js", "drawing.js", "stage.js")
+PARTS = ("transformations.js", "changes.js", "composition.js", "drawing.js", "stage.js")
 LINE_OF_MODULES = re.compile(r"^import [^;]*;\n", re.MULTILINE)
 EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
 ALONE = """

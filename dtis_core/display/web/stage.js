@@ -4,8 +4,8 @@
 // `description`, `edits`, `before` (the image that was decomposed), `edited(edits, step)`, `undo()`
 // and `redo()`; edits of one step, such as all moves of a drag, are undone together. The returned
 // `show(edits)` follows the host, and `choose(number)` its choice of an object.
-import {composed, layerOf, occlusionOf, opened, orderOf, spriteOf, values, withDepth}
-  from './composition.js';
+import {spriteOf} from './changes.js';
+import {composed, layerOf, occlusionOf, opened, orderOf, values, withDepth} from './composition.js';
 import {box, element, gainsOf, hex, outline, paint} from './drawing.js';
 
 const MOST = 24; // objects in a scene
