@@ -102,6 +102,12 @@ def test_compares_nothing_that_depends_on_data_at_hand(code):
     assert not [cell.source for cell in said if is_compared(cell)]
 
 
+def test_ends_with_three_exercises_and_folded_answers(notebook):
+    last = notebook.cells[-1].source
+    assert last.startswith("## Try it")
+    assert last.count("<details><summary>answer ") == last.count("</details>") == 3
+
+
 def test_names_no_place_of_one_machine(notebook):
     texts = [cell.source for cell in notebook.cells]
     texts += [text for cell in notebook.cells for text in strings(cell.get("outputs", []))]
