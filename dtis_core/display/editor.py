@@ -20,14 +20,7 @@ from torch import Tensor
 
 from dtis_core.display.editor_controls import edited, make_controls, menu, shown
 from dtis_core.display.editor_files import EditorFiles
-from dtis_core.display.editor_view import (
-    COPY,
-    NAMES,
-    STYLE,
-    picture_of,
-    row,
-    with_points,
-)
+from dtis_core.display.editor_view import COPY, NAMES, STYLE, picture_of, row, with_points
 from dtis_core.display.figures import over_checkerboard
 from dtis_core.display.stage import Stage
 from dtis_core.display.widgets import Picture, captioned, is_live, png_bytes
@@ -117,6 +110,7 @@ class SceneEditor(EditorFiles, widgets.VBox):
         parts = [self.stage, row(right, row(*pictures)), *code, widgets.HTML(STYLE + NAMES)]
         super().__init__(parts)
         self.add_class("dtis-editor")
+        self._show_found()
         self._show()
         for name, control in self.controls.items():
             control.observe(partial(self._tick, name), "value")
@@ -222,6 +216,8 @@ class SceneEditor(EditorFiles, widgets.VBox):
             return
         if name in ("image", "object", "point"):
             self._say("")
+            if name == "object":
+                self.stage.chosen = self.number
             self._show()
             return
         control = self.controls[name]
@@ -252,27 +248,27 @@ class SceneEditor(EditorFiles, widgets.VBox):
         def take() -> None:
             scene = edited_as(self.scene, self.unedited[self.image], edits)
             self.histories[self.image] = self.histories[self.image].changed(scene, step)
-            self._show()
+            self._show(self.stage.chosen)
 
         self._do(take)
 
     def _chose(self, change: dict) -> None:
         """Follow the choice of an object on the stage; where none is chosen the last one stays."""
-        if 0 < change["new"] <= len(self.scene.objects):
-            self._show()  # which adds a copy to the menu, where that was made by hand
-            self.controls["object"].value = change["new"]
+        if change["new"] not in (0, self.number):
+            self._show(change["new"])
 
     # Showing
 
-    def _show(self) -> None:
-        """Set all controls and pictures as the present scene has them."""
+    def _show(self, number: int = 0) -> None:
+        """Set all controls and pictures as the present scene has them, of an object by number."""
         scene, objects = self.scene, self.controls["object"]
         self.held = True
         try:
             options = menu(scene)
+            number = min(number or objects.value, len(options))  # if it is still there
             if tuple(options) != tuple(objects.options):
-                number = min(objects.value, len(options))  # the chosen one, if it is still there
-                objects.options, objects.value = options, number
+                objects.options = options
+            objects.value = number
             self.controls["in front of"].max = max(1, len(scene.objects) - 1)
             values = shown(scene, self.number, self.point)
             for name in values.keys() & self.controls.keys():
@@ -281,14 +277,19 @@ class SceneEditor(EditorFiles, widgets.VBox):
             self.held = False
         several = len(scene.objects) > 1
         self.controls["in front of"].layout.display = None if several else "none"
-        found = self.unedited[self.image].reconstruction[0]
-        if self.shown != self.image:  # another image's scene
+        if self.shown != self.image:
             self.stage.present(self.unedited[self.image], self.inputs[self.image])
-            self.shown = self.image
-        self.stage.chosen = self.number
+            self._show_found()
+        if self.stage.chosen:  # else the hand has let go of all
+            self.stage.chosen = self.number
+        self._draw()
+
+    def _show_found(self) -> None:
+        """Show the image and its reconstruction, which no edit changes."""
+        self.shown = self.image
+        found = self.unedited[self.image].reconstruction[0]
         self.pictures["image"].value = png_bytes(self.inputs[self.image])
         self.pictures["reconstruction"].value = png_bytes(to_pixels(found))
-        self._draw()
 
     def _draw(self) -> None:
         """Draw the scene, and in a lull all else that an edit changes.

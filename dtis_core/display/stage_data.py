@@ -20,7 +20,7 @@ from dtis_core.model.transformations import (
     spline_weights,
 )
 from dtis_core.scenes.change import carriers
-from dtis_core.scenes.scene import Scene
+from dtis_core.scenes.scene import MOST, Scene
 from dtis_core.search.transformations import Placement
 
 BITS = {8: "<u1", 16: "<u2"}
@@ -44,6 +44,7 @@ def described(scene: Scene) -> dict:
         "size": list(config.image_size),
         "spriteSize": list(config.sprite_size),
         "channels": config.channels,
+        "most": MOST,
         "sequences": [_sequence(sequence) for sequence in model.sequences[:2]],
         "carriers": {kind: [i, places[kind]] for kind, (i, _) in _carried(model)},
         "splineWeights": spline_weights(ThinPlateSpline.per_side).flatten().tolist(),

@@ -43,32 +43,30 @@ def export(scene: Scene, path: Path, image: int = 0) -> None:
     Raises DtisError for another ending than those of `EXPORTS`, an image that there is not, a
     package that is not installed, and where the file cannot be written.
     """
-    count = len(scene.reconstruction)
+    composed = scene.reconstruction
+    count = len(composed)
     if not 0 <= image < count:
         raise DtisError(f"image: must be in 0..{count - 1}, found {image}")
     ending = path.suffix.lower()
     if ending not in EXPORTS:
         names = ", ".join(EXPORTS)
         raise DtisError(f"{path}: ends in none of {names}{suggest(ending, EXPORTS)}")
-    whole = to_pixels(_as_colours(scene.reconstruction[image])[None])[0]
+    whole = to_pixels(_as_colours(composed[image])[None])[0]
     with replacing(path) as temporary:
         EXPORTS[ending](temporary, layers_of(scene, image), Image.fromarray(whole))
 
 
 def layers_of(scene: Scene, image: int = 0) -> list[Layer]:
     """Return the background, where there is one, and all objects that are not empty, back first."""
-    layers = []
+    layers, colours, alphas = [], scene.layers[image].clamp(0, 1), scene.alphas[image].clamp(0, 1)
     if scene.model.config.backgrounds:
         behind = _as_colours(scene.background[image])
         layers.append(Layer("background", _picture(behind, torch.ones_like(behind[:1]))))
     for number in scene.orders[image]:
         sprite = int(scene.sprite_index[image, number - 1])
         if sprite:
-            own = (part[image, number - 1].clamp(0, 1) for part in (scene.layers, scene.alphas))
-            colours, alpha = own
-            layers.append(
-                Layer(f"object {number}: sprite {sprite}", _picture(_as_colours(colours), alpha))
-            )
+            picture = _picture(_as_colours(colours[number - 1]), alphas[number - 1])
+            layers.append(Layer(f"object {number}: sprite {sprite}", picture))
     return layers
 
 

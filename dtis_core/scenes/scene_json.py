@@ -98,34 +98,27 @@ def edited_as(present: Scene, found: Scene, edits: dict) -> Scene:
     """
     _check_fields("edits", edits, {"objects", "order"})
     objects, order = edits["objects"], edits["order"]
-    same = isinstance(objects, list) and len(objects) == len(present.objects)
-    if not same or (order is None and present.arranged is not None):
-        return _edited(found, objects, order)
-    for number, (values, old) in enumerate(zip(objects, present.objects, strict=True), 1):
-        where = f"objects[{number - 1}]"
-        _check_fields(where, values, {"layer"}, others=True)
-        check_number(f"{where}.layer", values["layer"], old.layer, old.layer, Integral)
-        change = {name: value for name, value in values.items() if name != "layer"}
-        try:
-            present = present.changed(number, Change.of(present.model, change))
-        except DtisError as error:
-            raise DtisError(f"{where}.{error}") from error
-    return present if order is None else present.arrange(order)
+    asked = objects if isinstance(objects, list) else []
+    layers = [one.get("layer") for one in asked if isinstance(one, dict)]
+    goes_on = layers == [one.layer for one in present.objects]
+    goes_on &= order is not None or present.arranged is None
+    return _edited(present if goes_on else found, objects, order)
 
 
 def _edited(scene: Scene, objects: object, order: object) -> Scene:
-    """Return a scene with all its objects' changes, copies and order."""
-    layers = len(scene.objects)
-    if not isinstance(objects, list) or not layers <= len(objects) <= MOST:
-        raise DtisError(f"objects: expected a list of {layers} to {MOST}, found {objects!r:.80}")
+    """Return a scene with all its objects as they are told, further copies and an order."""
+    there = len(scene.objects)
+    if not isinstance(objects, list) or not there <= len(objects) <= MOST:
+        raise DtisError(f"objects: expected a list of {there} to {MOST}, found {objects!r:.80}")
     for number, values in enumerate(objects, 1):
         where = f"objects[{number - 1}]"
         _check_fields(where, values, {"layer"}, others=True)
         layer, change = values["layer"], {k: v for k, v in values.items() if k != "layer"}
-        if number <= layers:
-            check_number(f"{where}.layer", layer, number, number, Integral)
+        if number <= there:
+            own = scene.objects[number - 1].layer
+            check_number(f"{where}.layer", layer, own, own, Integral)
         else:
-            check_number(f"{where}.layer", layer, 1, layers, Integral)
+            check_number(f"{where}.layer", layer, 1, there, Integral)
             scene = scene.duplicate(layer)
         try:
             scene = scene.changed(number, Change.of(scene.model, change))

@@ -64,8 +64,7 @@ def index_html(records: dict[str, dict], looks: Looks | None = None) -> str:
     looks = looks or Looks()
     sections = "\n".join(_section(name, record, looks) for name, record in records.items())
     made = {file for record in records.values() for file in record["outputs"]}
-    play = PLAYGROUND in made
-    play_link = '<p><a class="play" href="playground.html">Take a scene apart by hand</a></p>'
+    play = f'<p><a class="play" href="{PLAYGROUND}">Take a scene apart by hand</a></p>'
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -78,7 +77,7 @@ def index_html(records: dict[str, dict], looks: Looks | None = None) -> str:
 <header>
 <h1>dtis workbook</h1>
 <p>{INTRODUCTION}</p>
-{play_link if play else ""}
+{play if PLAYGROUND in made else ""}
 <p class="said">{ok} of {len(records)} notebooks ok; hashes and versions in the <a
 href="manifest.json">manifest</a></p>
 </header>
@@ -117,7 +116,7 @@ def shapes_of(folder: Path, files: Iterable[str]) -> dict[str, float]:
     """Return how much wider than high the pictures among some files of a folder are."""
     shapes = {}
     for file in files:
-        if PurePosixPath(file).suffix in {".png", ".gif", ".jpg"}:
+        if PurePosixPath(file).suffix in PICTURES - {".svg"}:
             with contextlib.suppress(OSError), Image.open(folder / file) as picture:
                 shapes[file] = picture.width / picture.height
     return shapes

@@ -329,6 +329,34 @@ def test_the_hand_and_the_sliders_make_one_scene_with_one_past(editor):
     assert editor.scene == copied and editor.buttons["Redo"].disabled
 
 
+def test_a_copy_made_by_hand_is_what_the_sliders_change(editor):
+    copied = editor.unedited[0].duplicate(2).edit(4, shift=(0.1, 0.0))
+    state = {"edits": edits_of(copied), "step": "copy 1", "chosen": 4}
+    editor.stage.set_state(state)  # in one message, as a front end that waits sends it
+    assert editor.values["object"] == 4 and editor.values["x"] == 0.1
+    editor.set(y=0.2)
+    assert editor.scene == copied.edit(4, shift=(0.0, 0.2))
+    assert editor.stage.chosen == 4
+
+
+def test_an_edit_while_the_hand_holds_nothing_chooses_nothing(editor):
+    assert editor.stage.chosen == 0
+    by_hand(editor, editor.unedited[0].edit(2, sprite=0), "hide 2")
+    assert editor.stage.chosen == 0 and editor.values["object"] == 1
+    editor.set(object=3)
+    assert editor.stage.chosen == 3
+    editor.stage.set_state({"chosen": 0})
+    assert editor.values["object"] == 3
+
+
+def test_a_drag_makes_no_picture_of_what_it_does_not_change(editor, monkeypatch):
+    made = []
+    monkeypatch.setattr("dtis_core.display.editor.png_bytes", lambda *of, **how: made.append(1))
+    monkeypatch.setattr(editor, "_follow", lambda: None)
+    by_hand(editor, editor.unedited[0].edit(1, shift=(0.1, 0.0)), "drag 1")
+    assert not made
+
+
 def test_a_slider_that_rounds_what_the_hand_did_changes_nothing(editor):
     moved = editor.unedited[0].edit(1, shift=(0.0784, 0.0))
     by_hand(editor, moved, "drag 1")

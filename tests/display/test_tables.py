@@ -7,9 +7,11 @@ import nbformat
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from kinds import IMAGES, a_run
 from nbconvert.filters.markdown_mistune import markdown2html_mistune
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from dtis_core.display.stage import Stage
 from dtis_core.display.tables import paper_vs_here, provenance, table
 from dtis_core.errors import DtisError
 from dtis_core.workbook.index import index_html
@@ -118,3 +120,24 @@ def test_a_page_sets_formulas_itself_and_folds_imports_and_checks(tmp_path):
     assert page.count("<details") == 2
     assert '<a href="02_b.html">next: &lt;b&gt;</a>' in page
     assert not re.search(r"""(src|href)=["']https?:""", page)
+
+
+def test_a_stage_lives_on_the_page_with_its_scene_and_its_scripts_once(tmp_path):
+    stages = [Stage(a_run("clevr").decompose(IMAGES[:1])) for _ in range(2)]
+    state = {
+        one.model_id: {"model_name": "AnyModel", "state": {**one.get_state()}} for one in stages
+    }
+    box = {"children": [f"IPY_MODEL_{stages[0].model_id}"], "_view_name": "HBoxView"}
+    state["b" * 32] = {"model_name": "HBoxModel", "state": box}
+    view = "application/vnd.jupyter.widget-view+json"
+    shown = ["b" * 32, stages[1].model_id]
+    outputs = [new_output("display_data", {view: {"model_id": name}}) for name in shown]
+    cells = [new_code_cell("stage", outputs=[output]) for output in outputs]
+    mime = "application/vnd.jupyter.widget-state+json"
+    book = new_notebook(cells=cells, metadata={"widgets": {mime: {"state": state}}})
+    path = tmp_path / "01_page.ipynb"
+    nbformat.write(book, path)
+    page = page_of(path)
+    assert page.count('<div class="dtis-alone">') == 2
+    assert page.count("function mount(") == 1
+    assert '"splineWeights"' in page

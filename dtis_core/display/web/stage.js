@@ -8,7 +8,6 @@ import {spriteOf} from './changes.js';
 import {composed, layerOf, occlusionOf, opened, orderOf, values, withDepth} from './composition.js';
 import {box, element, gainsOf, hex, outline, paint} from './drawing.js';
 
-const MOST = 24; // objects in a scene
 const LULL = 80; // milliseconds without an edit, after which all that is beside the picture follows
 const SVG = 'http://www.w3.org/2000/svg';
 const HELP = 'Drag an object to move it. Arrow keys move by a pixel, with Shift by five; + and − ' +
@@ -19,6 +18,7 @@ const round = (x, digits = 4) => Number(x.toFixed(digits));
 export function mount(root, host, width = 360) {
   const scene = opened(host.description), [H, W] = scene.size, C = scene.channels;
   const can = kind => kind in scene.carriers;
+  const image = host.before && values(host.before);
   let edits = host.edits, chosen = 0, zoom = 1, before = false, step = 0, drag = null, frame = 0;
   let layers = [], seen = [], occlusion = [], soon = 0;
   const hidden = new Map(); // objects whose eye is shut: the sprite that each had, if it was set
@@ -49,7 +49,7 @@ export function mount(root, host, width = 360) {
     larger: button('+', 'Zoom in', () => enlarge(zoom * 1.25), {'aria-label': 'zoom in'}),
   };
   if (!can('colour') || C !== 3) delete tools.colour;
-  if (!host.before) delete tools.before;
+  if (!image) delete tools.before;
   const list = element('ul', {class: 'dtis-layers', 'aria-label': 'layers, the nearest first'});
   const gallery = element('div', {class: 'dtis-gallery', role: 'group', 'aria-label': 'sprites'});
   const side = element('div', {class: 'dtis-side'}, list, gallery);
@@ -77,7 +77,7 @@ export function mount(root, host, width = 360) {
     occlusion = occlusionOf(scene, edits);
     const made = composed(scene, layers, occlusion);
     seen = made.seen;
-    paint(picture, before ? values(host.before) : made.image, scene.size, C);
+    paint(picture, before ? image : made.image, scene.size, C);
     drawHandles();
   }
 
@@ -118,7 +118,7 @@ export function mount(root, host, width = 360) {
     if (focused) list.querySelector(`[data-number="${focused}"] .dtis-pick`)?.focus();
     for (const name of ['copy', 'remove', 'colour'])
       if (tools[name]) tools[name].disabled = !chosen || (name !== 'copy' && !there(chosen));
-    tools.copy.disabled ||= edits.objects.length >= MOST;
+    tools.copy.disabled ||= edits.objects.length >= scene.most;
     if (chosen && tools.colour) tools.colour.value = hex(gains());
     gallery.querySelectorAll('button').forEach((one, k) => {
       one.disabled = !chosen;
@@ -194,16 +194,15 @@ export function mount(root, host, width = 360) {
   }
 
   function copy() {
-    if (!chosen || edits.objects.length >= MOST) return;
+    if (!chosen || edits.objects.length >= scene.most) return;
     const beside = can('shift') ? {shift: shifted(0.06, 0.06)} : {}, number = edits.objects.length + 1;
     let {order} = edits;
     if (order || chosen > scene.found.length) {
       order = [...(order ?? orderOf(occlusion))];
       order.splice(order.indexOf(chosen) + 1, 0, number);
     }
-    const objects = [...edits.objects, {...object(), ...beside}];
-    chosen = number;
-    become({objects, order}, `copy ${step++}`);
+    become({objects: [...edits.objects, {...object(), ...beside}], order}, `copy ${step++}`);
+    choose(number);
   }
 
   function setDepth(number, depth, of) {
@@ -238,7 +237,7 @@ export function mount(root, host, width = 360) {
   }
 
   function compare(on) {
-    before = on && Boolean(host.before);
+    before = on && Boolean(image);
     tools.before?.setAttribute('aria-pressed', String(before));
     later();
   }

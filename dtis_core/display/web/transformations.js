@@ -1,7 +1,6 @@
 // Eq. (3) in the browser: a sprite on its way through sequences of transformations, as in
 // `dtis_core/model/transformations.py` and `dtis_core/search/transformations.py`.
 
-const SPLINE_SIDE = 4; // control points of a spline in a row
 export const clamp = (x, low, high) => Math.min(high, Math.max(low, x));
 const centres = n => Float64Array.from({length: n}, (_, i) => (2 * i + 1) / n - 1); // in [-1, 1]
 
@@ -77,8 +76,9 @@ export const inverse = ([a, b, c, d, e, f, g, h, i]) => {
 };
 
 function spline(own, weights) {
+  const side = Math.sqrt(own.length / 2);
   // Return how points move under the displacements of the control points.
-  const n = SPLINE_SIDE ** 2, terms = new Float64Array(n + 3), line = SPLINE_SIDE - 1;
+  const n = side ** 2, terms = new Float64Array(n + 3), line = side - 1;
   const along = new Float64Array(n + 3), down = new Float64Array(n + 3);
   for (let b = 0; b < n + 3; b++)
     for (let c = 0; c < n; c++) {
@@ -87,8 +87,8 @@ function spline(own, weights) {
     }
   return ([x, y]) => {
     for (let c = 0; c < n; c++) {
-      const dx = x - (2 * (c % SPLINE_SIDE) / line - 1);
-      const dy = y - (2 * Math.floor(c / SPLINE_SIDE) / line - 1), squared = dx * dx + dy * dy;
+      const dx = x - (2 * (c % side) / line - 1);
+      const dy = y - (2 * Math.floor(c / side) / line - 1), squared = dx * dx + dy * dy;
       terms[c] = squared * Math.log(Math.max(squared, 1e-12));
     }
     [terms[n], terms[n + 1], terms[n + 2]] = [1, x, y];
@@ -103,7 +103,7 @@ function spline(own, weights) {
 
 function thickened(canvas, own, channels) {
   // The morphological module: a mean under a kernel, sharpened to the largest or the smallest.
-  const side = 7, reach = 3, {h, w} = canvas, whole = h * w, depth = canvas.depth;
+  const side = Math.sqrt(own.length - 1), reach = (side - 1) / 2, {h, w} = canvas, whole = h * w, depth = canvas.depth;
   const pixels = new Float32Array(depth * whole), from = appearance(canvas, channels);
   for (let d = 0; d < depth; d++)
     for (let i = 0; i < whole; i++) {
