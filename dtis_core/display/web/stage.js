@@ -95,10 +95,11 @@ export function mount(root, host, width = 360) {
 
   function drawHandles() {
     handles.replaceChildren();
-    const around = chosen && !before && there(chosen) && box(layers[chosen - 1].alpha, scene.size);
+    const layer = chosen && !before && layers[chosen - 1]; // a copy is drawn with the next frame
+    const around = layer && there(chosen) && box(layer.alpha, scene.size);
     if (!around) return;
     const [left, top, right, bottom] = around, size = 5 * W / Math.max(1, board.clientWidth);
-    const path = outline(layers[chosen - 1].alpha, scene.size);
+    const path = outline(layer.alpha, scene.size);
     mark('path', {d: path, class: 'dtis-outline'});
     mark('path', {d: path, class: 'dtis-outline dtis-dashes'});
     if (can('scale'))
