@@ -162,6 +162,7 @@ def short_table() -> list[dict[str, str]]:
             line["data"],
             {
                 "data": line["data"],
+                "preset": line["command"].replace("dtis train ", ""),
                 "score": first["measure"],
                 "paper": first["paper"],
                 **dict.fromkeys(INFERENCES, NO_NUMBER),
