@@ -128,7 +128,8 @@ def print_scores(scores: dict, as_json: bool) -> None:
         units = {"centre": "pixels", "scale": "percent", "angle": "degrees"}
         off = [f"{name} {readings[name]:.2f} {units[name]}" for name in units if name in readings]
         found = f"{100 * readings['found']:.0f} % of layers found"
-        print(f"in scenes composed of its own sprites: {found}; off by {', '.join(off)} (medians)")
+        medians = f"; off by {', '.join(off)} (medians)" if off else ""
+        print(f"in scenes composed of its own sprites: {found}{medians}")
 
 
 def results(arguments: argparse.Namespace) -> int:

@@ -30,9 +30,9 @@ def readings(run: Run, images: np.ndarray | Tensor, seed: int = 0) -> dict[str, 
 
     `centre` in pixels, `scale` in percent, and `angle` in degrees, of sprites that can be turned,
     modulo what leaves the sprite as it is; `found` is the share of visible layers with a prediction
-    of the same sprite within `NEAR` pixels. Scenes are composed of what is found in `images`, as
-    for `Run.decompose`; `seed` decides on their places. Raises DtisError for a model without our
-    placement of layers.
+    of the same sprite within `NEAR` pixels, and where it is 0 there is nothing else. Scenes are
+    composed of what is found in `images`, as for `Run.decompose`; `seed` decides on their places.
+    Raises DtisError for a model without our placement of layers.
     """
     model = run.model
     if not is_readable(model):
@@ -53,8 +53,8 @@ def readings(run: Run, images: np.ndarray | Tensor, seed: int = 0) -> dict[str, 
         angle = true.sprite[image, layer, k] - prediction.sprite[image, guess, k]  # (n, R)
         angle = torch.rad2deg(angle[:, model.angle])
         off["angle"] = ((angle + period / 2) % period - period / 2).abs()
-    medians = {name: float(values.median()) for name, values in off.items()}
-    return medians | {"found": len(image) / int(true.seen.sum())}
+    medians = {name: float(values.median()) for name, values in off.items() if len(values)}
+    return medians | {"found": len(image) / max(1, int(true.seen.sum()))}
 
 
 def is_readable(model: DTISprites) -> bool:
@@ -98,8 +98,9 @@ def matched(model: SeekingSprites, true: Composed, read: Scene) -> tuple[Tensor,
 
 def periods(masks: Float[Tensor, "K h w"]) -> Float[Tensor, "K"]:
     """Return by how many degrees each mask may be turned and stay as it is: 90, 180 or 360."""
-    height, width = masks.shape[1:]
-    turned = F.pad(masks, 2 * [max(0, height - width) // 2] + 2 * [max(0, width - height) // 2])
+    side = max(masks.shape[1:])
+    spare = [side - length for length in reversed(masks.shape[1:])]  # of x, then y
+    turned = F.pad(masks, [part for both in spare for part in (both // 2, both - both // 2)])
     overlaps = {}
     for quarter, period in ((1, 90.0), (2, 180.0)):
         other = torch.rot90(turned, quarter, dims=(1, 2))

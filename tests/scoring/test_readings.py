@@ -1,6 +1,7 @@
 """How far one look is off: measured where it is known, and known symmetries of sprites."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -51,6 +52,17 @@ def test_the_shipped_model_reads_fine_places_and_angles(run, images):
     assert off["angle"] < 3  # of up to 45
 
 
+def test_a_model_that_finds_nothing_has_nothing_to_be_off(run, images, monkeypatch):
+    unseen = Dreams.scenes
+
+    def none(self, found):
+        scenes = unseen(self, found)
+        return replace(scenes, seen=torch.zeros_like(scenes.seen))
+
+    monkeypatch.setattr(Dreams, "scenes", none)
+    assert readings(run, images[:1]) == {"found": 0}
+
+
 def test_one_seed_composes_one_set_of_scenes(run, images):
     assert readings(run, images[:2]) == readings(run, images[:2])
     assert readings(run, images[:2]) != readings(run, images[:2], seed=1)
@@ -63,6 +75,8 @@ def test_sprites_have_the_symmetry_that_they_have():
     masks[2, 1:7, 3:5] = masks[2, 1:3, 3:7] = 1  # a flag
     assert periods(masks).tolist() == [90, 180, 360]
     assert periods(masks[:, :, 1:7]).tolist() == [90, 180, 360]  # not a square image
+    assert periods(masks[1:, :, :7]).tolist() == [180, 360]  # nor by an even number
+    assert periods(masks[1:, :7].mT).tolist() == [180, 360]
 
 
 def test_models_without_our_placement_are_refused(images):
