@@ -140,5 +140,5 @@ def _said(step: Step, name: str, held: dict[int, int]) -> str:
     again = " again" if held.get(step.layer) == step.chosen else ""
     count = int(step.losses.isfinite().sum())
     place = name[0].upper() + name[1:]
-    said = f"{place}: of {count} candidates {chosen}{again} leaves the least loss"
+    said = f"{place}: of {count} candidate{'s' * (count > 1)} {chosen}{again} leaves the least loss"
     return f"{said}, {_number(step.loss)}e-3; before, it was {_number(step.before)}e-3."

@@ -13,6 +13,7 @@ from dtis_core.scenes.subsets import subsets_of
 
 PENALTIES = (0.0, *(10 ** (power / 4) for power in range(-24, -3)))
 """λ: 0, then four values a decade from 1e-6 to 1e-1."""
+LOSSES = "Loss ×1000 with 0 to {} sprites: the error, and on top of it λ for each"
 
 
 def stretches(errors: Sequence[float]) -> dict[int, tuple[float, float]]:
@@ -45,17 +46,17 @@ def penalty_book(scene: Scene, image: np.ndarray, number: int = 0) -> FlipBook:
     frames, former = [], None
     for penalty in PENALTIES:
         losses = [error + penalty * k for k, error in enumerate(errors)]
-        k = int(np.argmin(losses))
+        k = min(spans, key=losses.__getitem__)
         stays = subsets.kept[best[k]].tolist()
         kept = [
-            Card(f"layer {n}", picture, "stays" if here else "left out", marked=here)
+            Card(f"{n}", picture, "stays" if here else "out", marked=here)
             for n, (picture, here) in enumerate(zip(layers, stays, strict=True), 1)
         ]
         compared = [
-            Card(_sprites(n), picture, f"{1e3 * loss:.2f}", (error, penalty * n), n == k)
+            Card(f"{n}", picture, f"{1e3 * loss:.2f}", (error, penalty * n), n == k)
             for n, (picture, error, loss) in enumerate(zip(composed, errors, losses, strict=True))
         ]
-        rows = {"Layers": kept, "Loss ×1000: error, and above it λ for each sprite": compared}
+        rows = {"Layers": kept, LOSSES.format(len(layers)): compared}
         pictures = {"image": image, "what stays": composed[k]}
         name = f"λ = {_short(penalty)}"
         text = f"{name}: {_loss(k, errors[k], penalty)} {_span(k, former, *spans[k])}"
@@ -80,6 +81,6 @@ def _loss(k: int, error: float, penalty: float) -> str:
 
 def _span(k: int, former: int | None, low: float, high: float) -> str:
     """Say where the number of sprites changes, and how many there were before if it just did."""
-    change = f"It falls from {former} to {k} here. " if former not in (None, k) else ""
+    change = f"The number falls from {former} to {k} here. " if former not in (None, k) else ""
     end = f" to {_short(high)}" if high < np.inf else " on"
-    return f"{change}So many are best from λ = {_short(low)}{end}."
+    return f"{change}This many are best from λ = {_short(low)}{end}."

@@ -184,7 +184,7 @@ def test_the_penaltys_frames_keep_what_pays(scene):
         assert (stays == to_pixels(subsets.images[(subsets.kept == kept).all(dim=1)][0])).all()
         pay.append(int(kept.sum()))
     assert (pay[0], pay[-1]) == (3, 0) and pay == sorted(pay, reverse=True)
-    assert str(book).count("It falls from") == len(set(pay)) - 1
+    assert str(book).count("The number falls from") == len(set(pay)) - 1
 
 
 def test_decompositions_stand_in_the_order_of_their_scores(scene):

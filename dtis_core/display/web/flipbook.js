@@ -4,6 +4,7 @@
 // {url, size: [h, w], columns} holds all pictures, by number; a frame is {name, text, pictures:
 // [{title, picture}], rows: [{title, cards: [{title, picture, value, bar, marked}]}]}. Where there
 // are `orders`, two names, the frames can be turned about, and their first pictures are a grid.
+// No list's element is used, for pages of notebooks have a style of their own for these.
 import {element} from './drawing.js';
 
 const BEAT = 1200; // milliseconds for which a frame stays while the book plays
@@ -23,13 +24,14 @@ export function openBook(root, {label, sheet, frames, orders}) {
   const play = button('Play', () => (beat ? stop() : start()));
   const text = element('p', {class: 'dtis-text', role: 'status'});
   const large = element('div', {class: 'dtis-large'}), rows = element('div');
-  const grid = orders && element('div', {class: 'dtis-all', role: 'group', 'aria-label': `${label}: all`});
+  const grid = orders
+    && element('div', {class: 'dtis-all', role: 'group', 'aria-label': `${label}: all`});
   const ways = (orders ?? []).map((title, way) => button(title, () => arrange(way)));
   const book = element('div', {class: 'dtis-book', role: 'group', 'aria-label': label,
     'data-lm-suppress-shortcuts': 'true', onkeydown: key},
   element('div', {class: 'dtis-turn'}, button('Previous', () => turnBy(-1)),
-    button('Next', () => turnBy(1)), play, slider, name, ...ways), text, large, rows, ...(grid ? [grid] : []));
-  root.replaceChildren(book);
+    button('Next', () => turnBy(1)), play, slider, name, ...ways),
+  text, large, rows, grid ?? '');
 
   // Drawing
 
@@ -46,13 +48,13 @@ export function openBook(root, {label, sheet, frames, orders}) {
 
   function card({title, picture: number, value, bar, marked}) {
     const parts = bar.map(share => element('div', {style: `height: ${100 * share}%`}));
-    return element('li', {'aria-current': marked && 'true'},
+    return element('div', {class: 'dtis-card', role: 'listitem', 'aria-current': marked && 'true'},
       ...(bar.length ? [element('div', {class: 'dtis-bar', 'aria-hidden': 'true'}, ...parts)] : []),
       picture(number), element('span', {}, title), element('span', {}, value));
   }
 
   const row = ({title, cards}) => element('div', {}, element('p', {}, title),
-    element('ul', {class: 'dtis-cards', 'aria-label': title}, ...cards.map(card)));
+    element('div', {class: 'dtis-cards', role: 'list', 'aria-label': title}, ...cards.map(card)));
 
   function show() {
     const frame = frames[at];
@@ -114,11 +116,16 @@ export function openBook(root, {label, sheet, frames, orders}) {
     text.setAttribute('aria-live', 'polite');
   }
 
+  // How many pictures lie in a row of the grid.
+  const across = () =>
+    [...grid.children].filter(one => one.offsetTop === grid.firstChild.offsetTop).length;
+
   function key(event) {
-    if (event.target === slider || event.ctrlKey || event.metaKey || event.altKey) return;
-    const across = grid && [...grid.children].filter(one => !one.offsetTop).length;
-    const steps = {ArrowLeft: -1, ArrowRight: 1, Home: -last, End: last,
-      ...(grid?.contains(event.target) && {ArrowUp: -across, ArrowDown: across})}[event.key];
+    // The slider's keys, too: JupyterLab would take them for its own.
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const up = event.target === slider ? 1 : grid?.contains(event.target) ? -across() : 0;
+    const steps = {ArrowLeft: -1, ArrowRight: 1, ArrowUp: up, ArrowDown: -up,
+      Home: -last, End: last}[event.key];
     if (!steps) return;
     event.preventDefault();
     event.stopPropagation();
@@ -127,8 +134,10 @@ export function openBook(root, {label, sheet, frames, orders}) {
 
   all.src = sheet.url;
   all.decode().then(() => {
-    grid?.append(...frames.map((frame, place) => button(picture(frame.pictures[0].picture),
-      event => turnBy([...grid.children].indexOf(event.currentTarget) - at), {'aria-label': frame.name})));
+    grid?.append(...frames.map(frame => button(picture(frame.pictures[0].picture),
+      event => turnBy([...grid.children].indexOf(event.currentTarget) - at),
+      {'aria-label': frame.name})));
+    root.replaceChildren(book);
     arrange(0);
   });
   return stop;
