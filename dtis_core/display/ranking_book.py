@@ -12,27 +12,24 @@ from dtis_core.scenes.scene import Scene
 
 
 def ranking_book(
-    images: UInt8[np.ndarray, "B H W 3"], scene: Scene, scores: Sequence[float], score: str = "ARI"
+    images: UInt8[np.ndarray, "B H W 3"], scene: Scene, aris: Sequence[float] | np.ndarray
 ) -> FlipBook:
-    """Show decompositions of images in the order of their scores, fractions in [0, 1].
-
-    `score` names what they are.
-    """
+    """Show the decompositions of images in the order of their ARI, a fraction each."""
     reconstructions = to_pixels(scene.reconstruction)
     labels, colours = scene.instance_map.cpu(), palette(len(scene.objects))
     instances, held = to_bytes(label_colours(labels, colours)), scene.sprite_index.tolist()
     frames = []
-    for i in np.argsort(scores, kind="stable").tolist():
-        name = f"image {i}, {score} {100 * scores[i]:.1f}"
+    for i in np.argsort(aris, kind="stable").tolist():
+        name = f"image {i}, ARI {100 * aris[i]:.1f}"
         parts = [f"layer {n} holds {_sprite(k)}" for n, k in enumerate(held[i], 1)]
         pictures = {
             "image": images[i],
             "reconstruction": reconstructions[i],
             "instance map": instances[i],
         }
-        text = f"{name[0].upper()}{name[1:]} %. {', '.join(parts).capitalize()}."
+        text = f"{name.replace('image', 'Image')} %. {', '.join(parts).capitalize()}."
         frames.append(Frame(name, text, pictures))
-    return FlipBook(frames, f"decompositions by {score}", ["Worst first", "Best first"])
+    return FlipBook(frames, "decompositions by ARI", ["Worst first", "Best first"])
 
 
 def _sprite(k: int) -> str:

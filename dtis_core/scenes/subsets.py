@@ -42,7 +42,8 @@ def subsets_of(scene: Scene, image: np.ndarray, number: int = 0) -> Subsets:
     found = scene.decomposition
     alphas, colours = found.alphas[number], found.colours[number]
     M, L = len(alphas), found.occlusion.shape[1]
-    kept = torch.tensor(list(product([False, True], repeat=L)))  # (S, L)
+    choices = list(product([False, True], repeat=L))
+    kept = torch.tensor(choices, device=alphas.device)  # (S, L)
     shown = torch.nn.functional.pad(kept, (M - L, 0), value=True)  # (S, M), with the background
     occlusion = scene.model.below(found.occlusion[number : number + 1])
     images = compose(
@@ -51,5 +52,5 @@ def subsets_of(scene: Scene, image: np.ndarray, number: int = 0) -> Subsets:
         occlusion.expand(len(kept), M, M),
     )
     used = (kept & (found.selection.sprites[number] > 0)).sum(dim=1)
-    errors = squared_errors(to_tensor(image).expand_as(images), images)
+    errors = squared_errors(to_tensor(image).to(images).expand_as(images), images)
     return Subsets(kept, used, errors, images)
