@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dtis_core.display.scripts import inert, module_of, style
+from dtis_core.display.scripts import STAGE, inert, module_of, style
 from dtis_core.display.stage import packed_image
 from dtis_core.display.stage_data import described, edits_of
 from dtis_core.scenes.scene import Scene
@@ -62,7 +62,7 @@ def playground(scenes: Sequence[PlayScene], title: str, introduction: str) -> st
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{html.escape(title)}</title>
-<style>{PAGE_STYLE}{style()}</style>
+<style>{PAGE_STYLE}{style("stage.css")}</style>
 </head>
 <body>
 <h1>{html.escape(title)}</h1>
@@ -73,7 +73,7 @@ def playground(scenes: Sequence[PlayScene], title: str, introduction: str) -> st
 <details><summary>Keys, where the picture has the focus</summary><ul>{keys}</ul></details>
 <script type="application/json" id="scenes">{inert(data)}</script>
 <script type="module">
-{module_of("page.js")}
+{module_of(*STAGE, "page.js")}
 const part = id => document.getElementById(id);
 play(JSON.parse(part('scenes').textContent), part('stage'), part('menu'), part('note'));
 </script>

@@ -1,4 +1,4 @@
-"""The stage's scripts as one module: for a widget in a notebook, and for pages without a kernel."""
+"""Scripts and styles of what is alive in a browser: for widgets, and for pages without a kernel."""
 
 import html
 import json
@@ -6,26 +6,37 @@ import re
 from pathlib import Path
 
 WEB = Path(__file__).parent / "web"
-PARTS = ("transformations.js", "changes.js", "composition.js", "drawing.js", "stage.js")
+STAGE = ("transformations.js", "changes.js", "composition.js", "drawing.js", "stage.js")
+FLIP_BOOK = ("drawing.js", "flipbook.js")
 LINE_OF_MODULES = re.compile(r"^import [^;]*;\n", re.MULTILINE)
 EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
 ALONE = """
+const alive = {
+  stage(root, scene) {
+    const host = remembering(scene);
+    host.stage = mount(root, host, host.side);
+  },
+  flipbook: (root, {book}) => openBook(root, book),
+};
 for (const part of document.querySelectorAll('.dtis-alone')) {
-  const host = remembering(JSON.parse(part.querySelector('script').textContent));
-  host.stage = mount(part.querySelector('div'), host, host.side);
+  const state = JSON.parse(part.querySelector('script').textContent);
+  alive[part.dataset.kind](part.querySelector('div'), state);
 }
 """
 
 
-def module_of(last: str) -> str:
-    """Return the stage's scripts as one module, with `last`, which decides what its host is."""
-    sources = [(WEB / name).read_text() for name in (*PARTS, last)]
+def module_of(*parts: str) -> str:
+    """Return scripts as one module, each once, in an order in which none uses a later one.
+
+    The last decides what hosts them: a widget or a page.
+    """
+    sources = [(WEB / name).read_text() for name in dict.fromkeys(parts)]
     return "".join(EXPORT.sub("", LINE_OF_MODULES.sub("", source)) for source in sources)
 
 
-def style() -> str:
-    """Return the stage's style sheet."""
-    return (WEB / "stage.css").read_text()
+def style(*sheets: str) -> str:
+    """Return style sheets, below the theme that all share."""
+    return "".join((WEB / name).read_text() for name in ("theme.css", *sheets))
 
 
 def inert(data: object) -> str:
@@ -33,18 +44,21 @@ def inert(data: object) -> str:
     return json.dumps(data).replace("<", "\\u003c")
 
 
-def stage_element(scene: dict) -> str:
-    """Return the HTML of one stage: `scene` has a `description`, `edits`, `before` and `side`.
+def alone_element(kind: str, state: dict) -> str:
+    """Return the HTML of one widget without a kernel: its kind, and the state that it starts from.
 
-    `stage_module`, once below all of them, brings them to life.
+    A "stage" has a `description`, `edits`, `before` and `side`; a "flipbook" has a `book`.
+    `alone_module`, once below all of them, brings them to life.
     """
-    noscript = html.escape("This scene can be edited where scripts run.")
     return (
-        '<div class="dtis-alone"><div></div><noscript>'
-        f'{noscript}</noscript><script type="application/json">{inert(scene)}</script></div>'
+        f'<div class="dtis-alone" data-kind="{html.escape(kind)}"><div></div>'
+        "<noscript>This is alive where scripts run.</noscript>"
+        f'<script type="application/json">{inert(state)}</script></div>'
     )
 
 
-def stage_module() -> str:
-    """Return the script and the style for a page of stages."""
-    return f'<style>{style()}</style><script type="module">\n{module_of("page.js")}{ALONE}</script>'
+def alone_module() -> str:
+    """Return the script and the style for a page of widgets without a kernel."""
+    styles = style("stage.css", "flipbook.css")
+    script = module_of(*STAGE, *FLIP_BOOK, "page.js")
+    return f'<style>{styles}</style><script type="module">\n{script}{ALONE}</script>'

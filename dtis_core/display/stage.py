@@ -10,7 +10,7 @@ import anywidget
 import numpy as np
 import traitlets
 
-from dtis_core.display.scripts import module_of, style
+from dtis_core.display.scripts import STAGE, module_of, style
 from dtis_core.display.stage_data import described, edits_of, packed
 from dtis_core.pictures import to_tensor
 from dtis_core.scenes.scene import Scene
@@ -28,8 +28,8 @@ class Stage(anywidget.AnyWidget):
     with them and the step that they belong to; `on_undo` and `on_redo` when it asks for that.
     """
 
-    _esm = module_of("widget.js")
-    _css = style()
+    _esm = module_of(*STAGE, "widget.js")
+    _css = style("stage.css")
     description = traitlets.Dict().tag(sync=True)
     before = traitlets.Dict(allow_none=True).tag(sync=True)
     # Without an echo, which would come while the hand is further on, and take it back.

@@ -66,10 +66,13 @@ class Choice:
     def choose_background(self) -> None:
         """Put the best background, if there are any, behind the layers."""
         if self.below:
-            rest = rest_of_scene(self.alphas, self.colours, self.occlusion, 0)
-            opaque = torch.ones_like(self.backgrounds[:, :, :1])
-            errors = candidate_errors(self.images, rest, (opaque, self.backgrounds))
-            self.put_background(errors.argmin(dim=1))
+            self.put_background(self.background_errors().argmin(dim=1))
+
+    def background_errors(self) -> Float[Tensor, "B G"]:
+        """Return the mean squared error of the scene for each background."""
+        rest = rest_of_scene(self.alphas, self.colours, self.occlusion, 0)
+        opaque = torch.ones_like(self.backgrounds[:, :, :1])
+        return candidate_errors(self.images, rest, (opaque, self.backgrounds))
 
     def put_background(self, n: Int[Tensor, "B"]) -> None:
         """Put background n, from 0, behind the layers."""

@@ -13,7 +13,7 @@ from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 from traitlets.config import Config
 
-from dtis_core.display.scripts import stage_element, stage_module
+from dtis_core.display.scripts import alone_element, alone_module
 from dtis_core.workbook.notebook import WITHOUT_DATA
 
 SHOWN = ("text/html", "text/markdown", "image/svg+xml", "image/png", "image/gif", "text/plain")
@@ -23,14 +23,18 @@ FORMULA = re.compile(
 )
 STATE = "application/vnd.jupyter.widget-state+json"
 VIEW = "application/vnd.jupyter.widget-view+json"
-STAGE = "dtis_core.display.stage.Stage"
+ALIVE = {
+    "dtis_core.display.stage.Stage": ("stage", ("description", "edits", "before", "side")),
+    "dtis_core.display.flipbook.FlipBook": ("flipbook", ("book",)),
+}
+"""Widgets that need no kernel: the kind and the state of each, as `alone_element` takes them."""
 
 
 def page_of(executed: Path, links: Sequence[tuple[str, str]] = ()) -> str:
     """Return an executed notebook as one HTML page, its pictures inside, which fetches nothing.
 
-    A stage is alive there, without a kernel; formulas are MathML; cells that only import or check
-    are folded. `links` are (words, place) at the top.
+    Stages and flip books are alive there, without a kernel; formulas are MathML; cells that only
+    import or check are folded. `links` are (words, place) at the top.
     """
     config = Config({"NbConvertBase": {"display_data_priority": list(SHOWN)}})
     here = FileSystemLoader(Path(__file__).parent)
@@ -43,7 +47,7 @@ def page_of(executed: Path, links: Sequence[tuple[str, str]] = ()) -> str:
         mermaid_js_url="",
     )
     book = nbformat.read(executed, as_version=4)
-    stages = _bring_stages(book)
+    alive = _bring_to_life(book)
     book.metadata.pop("widgets", None)  # else the page would fetch scripts for them
     for cell in book.cells:
         if cell.cell_type == "markdown":
@@ -51,7 +55,7 @@ def page_of(executed: Path, links: Sequence[tuple[str, str]] = ()) -> str:
         else:
             cell.metadata["fold"] = _folded(cell.source)
     page = exporter.from_notebook_node(book, {"links": list(links)})[0]
-    return page.replace("</body>", f"{stage_module()}</body>") if stages else page
+    return page.replace("</body>", f"{alone_module()}</body>") if alive else page
 
 
 def with_formulas(markdown: str) -> str:
@@ -82,20 +86,18 @@ def _folded(code: str) -> str:
     return "checks" if checks else ""
 
 
-def _bring_stages(book: NotebookNode) -> int:
-    """Put the stage itself into outputs that show one as a widget; return how many."""
+def _bring_to_life(book: NotebookNode) -> int:
+    """Put what needs no kernel into outputs that show it as a widget; return how many."""
     models = book.metadata.get("widgets", {}).get(STATE, {}).get("state", {})
     count = 0
     for output in (o for cell in book.cells for o in cell.get("outputs", [])):
         data = output.get("data", {})
         shown = data.get(VIEW, {}).get("model_id")
         states = [models[name]["state"] for name in _parts_of(shown, models)]
-        scenes = [state for state in states if state.get("_anywidget_id") == STAGE]
-        if scenes:
-            kept = {
-                name: scenes[0].get(name) for name in ("description", "edits", "before", "side")
-            }
-            data["text/html"] = stage_element(kept)
+        found = [state for state in states if state.get("_anywidget_id") in ALIVE]
+        if found:
+            kind, names = ALIVE[found[0]["_anywidget_id"]]
+            data["text/html"] = alone_element(kind, {name: found[0].get(name) for name in names})
             count += 1
     return count
 

@@ -1,14 +1,10 @@
 """The playground, a page from the file system without a kernel, under the hand of Chromium."""
 
-import base64
-import io
 import json
-import os
-import shutil
 
 import numpy as np
 import pytest
-from PIL import Image
+from browser_page import overflow_in_themes, page_in_chromium, pixels_of
 
 import dtis_core as dtis
 from dtis_core.bench.sliders import sample_images, sample_run
@@ -18,8 +14,6 @@ from dtis_core.pictures import to_pixels
 
 pytestmark = pytest.mark.browser
 
-CHROMIUM = os.environ.get("DTIS_CHROMIUM") or shutil.which("chromium")
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
 FRAMES = """async seconds => {
   const canvas = document.querySelector('.dtis-picture'), area = canvas.getBoundingClientRect();
   const send = (name, x, y) => canvas.dispatchEvent(new PointerEvent(name, {pointerId: 1,
@@ -53,25 +47,12 @@ def scenes():
 
 @pytest.fixture(scope="module")
 def page(scenes, tmp_path_factory):
-    """The page, whose every request and complaint is held against it."""
-    if not CHROMIUM:
-        pytest.skip("no chromium on the path; DTIS_CHROMIUM may name one")
-    sync = pytest.importorskip("playwright.sync_api", reason="pip install 'dtis[browser]'")
     file = tmp_path_factory.mktemp("page") / "playground.html"
     one, ten, images = scenes
     parts = [PlayScene("Pieces", "Three.", one, images[0]), PlayScene("Ten", "Ten.", ten)]
     file.write_text(playground(parts, "Playground", "Take it apart."))
-    complaints = []
-    with sync.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport={"width": 900, "height": 900})
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda line: complaints.append(line.text))
-        page.on("request", lambda request: complaints.append(request.url))
-        page.goto(file.as_uri())
+    with page_in_chromium(file) as page:
         yield page
-        browser.close()
-    assert [text for text in complaints if text != file.as_uri()] == []
 
 
 @pytest.fixture
@@ -89,9 +70,7 @@ def opened(page):
 
 def shown(canvas):
     canvas.page.wait_for_timeout(150)
-    url = canvas.evaluate("canvas => canvas.toDataURL('image/png')")
-    png = base64.b64decode(url.partition(",")[2])
-    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
+    return pixels_of(canvas)
 
 
 def assert_shows(canvas, scene):
@@ -174,13 +153,8 @@ def test_sprites_colours_layers_and_the_image_are_at_hand(page, opened, scenes):
 
 
 def test_narrow_and_dark_pages_hold_it(page, opened):
-    for scheme in ("dark", "light"):
-        page.emulate_media(color_scheme=scheme)
-        for width in (400, 900):
-            page.set_viewport_size({"width": width, "height": 900})
-            opened("Ten")
-            overflow = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-            assert overflow <= 0
+    opened("Ten")
+    assert max(overflow_in_themes(page)) <= 0
 
 
 def test_ten_objects_follow_the_hand(page, opened, scenes, capsys):

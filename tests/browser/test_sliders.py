@@ -1,5 +1,5 @@
-"""The scene editor in a real browser: JupyterLab in headless Chromium, objects dragged on the
-stage, sliders moved by keys and by the mouse.
+"""Widgets in a real browser: JupyterLab in headless Chromium, objects dragged on the stage of the
+scene editor, its sliders moved by keys and by the mouse, a flip book turned.
 
 `make test-browser` runs this; `DTIS_CHROMIUM` names another browser than the path's `chromium`.
 Pictures are compared with what `Scene` draws here. Timings are written to `RECORD`; on
@@ -7,25 +7,17 @@ machines that others share only a loose bound on them is a test. The README's ar
 slider_times.json beside this file, a copy from an idle machine.
 """
 
-import base64
-import io
 import json
 import os
 import platform
 import re
-import shutil
-import socket
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
-import nbformat
 import numpy as np
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook
+from browser_lab import notebook_in_lab
+from browser_page import pixels_of
 from PIL import Image
 
 from dtis_core.bench.sliders import sample_images, sample_run
@@ -34,25 +26,18 @@ from dtis_core.runs.run_folder import commit
 
 pytestmark = pytest.mark.browser
 
-CHROMIUM = os.environ.get("DTIS_CHROMIUM") or shutil.which("chromium")
-FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 RECORD = Path(__file__).parents[2] / "build" / "slider_times.json"
-WAIT = 240  # seconds, for a machine that does other things
 CELL = """\
 from dtis_core.display.editor import SceneEditor
+from dtis_core.display.flipbook import FlipBook, Frame
 from dtis_core.bench.sliders import sample_images, sample_run
 
 editor = SceneEditor(sample_run(), sample_images(2))
+frames = [Frame(f"number {n}", "", {"it": image}) for n, image in enumerate(sample_images(4))]
+display(FlipBook(frames, "book"))
 editor"""
 NAMES = ["image", "sprite", "in front of", "x", "y", "size", "angle"]
 
-RUN = """async () => {
-  await jupyterapp.shell.currentWidget.sessionContext.ready;
-  await jupyterapp.commands.execute('notebook:run-all-cells');
-}"""
 # Each tick is a key on the slider's handle; its time ends with the frame after the new picture.
 TICKS = """async ([handle, canvas, count]) => {
   const times = [], shown = () => canvas.toDataURL();
@@ -87,83 +72,16 @@ DRAG = """async ([canvas, seconds]) => {
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    """The address of a JupyterLab with one notebook, and its folder."""
-    if not CHROMIUM:
-        pytest.skip("no chromium on the path; DTIS_CHROMIUM may name one")
-    pytest.importorskip("playwright", reason="pip install 'dtis[browser]'")
-    home, folder = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("notebooks")
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    notebook = new_notebook(cells=[new_code_cell(CELL)], metadata={"kernelspec": kernel})
-    nbformat.write(notebook, folder / "sliders.ipynb")
-    settings = home / "config" / "labconfig"
-    settings.mkdir(parents=True)
-    off = {"@jupyterlab/apputils-extension:announcements": True}  # it would ask the network
-    (settings / "page_config.json").write_text(json.dumps({"disabledExtensions": off}))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = os.environ | {
-        "JUPYTER_CONFIG_DIR": str(home / "config"),
-        "JUPYTER_DATA_DIR": str(home / "data"),
-        "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
-        "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
-        "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
-        "IPYTHONDIR": str(home / "ipython"),
-        "JUPYTER_PREFER_ENV_PATH": "1",
-    }
-    environment.pop("DTIS_FIGURES", None)  # someone watches
-    options = [
-        "--no-browser", "--allow-root", f"--port={port}", "--ServerApp.port_retries=0",
-        "--IdentityProvider.token=", f"--ServerApp.root_dir={folder}",
-        "--LabApp.expose_app_in_browser=True",
-    ]  # fmt: skip
-    command = [sys.executable, "-m", "jupyter", "lab", *options]
-    with open(home / "log", "w") as log:
-        server = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        wait_for_server(address, server, home / "log")
-        yield address, folder
-    finally:
-        server.terminate()
-        server.wait(60)
-
-
-def wait_for_server(address, server, log):
-    end = time.monotonic() + WAIT
-    while time.monotonic() < end and server.poll() is None:
-        try:
-            urllib.request.urlopen(f"{address}/api", timeout=10).close()
-            return
-        except (urllib.error.URLError, TimeoutError):
-            time.sleep(0.5)
-    pytest.fail(f"JupyterLab did not start:\n{log.read_text()}")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("lab")
 
 
 @pytest.fixture(scope="module")
-def page(lab):
+def page(place):
     """The notebook, run, in a browser that must have nothing to complain about."""
-    from playwright.sync_api import sync_playwright
-
-    errors = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=FLAGS, timeout=1000 * WAIT
-        )
-        context = browser.new_context(viewport={"width": 1300, "height": 1100})
-        context.grant_permissions(["clipboard-read", "clipboard-write"])
-        page = context.new_page()
-        page.set_default_timeout(1000 * WAIT)
-        page.on("console", lambda line: errors.append(line.text) if line.type == "error" else None)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(f"{lab[0]}/lab/tree/sliders.ipynb", wait_until="commit")
-        page.locator(".jp-Notebook .cm-content").first.wait_for()
-        page.evaluate(RUN)
+    with notebook_in_lab(place, CELL) as page:
         page.get_by_alt_text("object picture").wait_for()
         yield page
-        browser.close()
-    assert errors == []
 
 
 @pytest.fixture(scope="module")
@@ -206,9 +124,7 @@ def press(editor, name, key, times=1):
 def picture(editor, name="edited picture"):
     """The pixels that the stage shows."""
     canvas = editor.get_by_role("application", name=name)
-    url = canvas.evaluate("canvas => canvas.toDataURL('image/png')")
-    png = base64.b64decode(url.partition(",")[2])
-    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
+    return pixels_of(canvas)
 
 
 def drawn(scene):
@@ -222,6 +138,17 @@ def assert_shows(editor, scene):
         if time.monotonic() > end:
             np.testing.assert_allclose(picture(editor), wanted, atol=1)
         time.sleep(0.1)
+
+
+def test_a_flip_book_is_turned(page):
+    book = page.get_by_role("group", name="book", exact=True)
+    following = book.get_by_role("button", name="Next", exact=True)
+    following.click()
+    following.press("ArrowRight")
+    book.get_by_role("slider").press("ArrowRight")
+    assert book.get_by_role("slider").get_attribute("aria-valuetext") == "number 3"
+    shown = pixels_of(book.get_by_role("img", name="it"))
+    np.testing.assert_array_equal(shown, sample_images(4)[3])
 
 
 def test_the_picture_follows_each_slider(editor, unedited):
@@ -274,7 +201,7 @@ def test_objects_are_chosen_coloured_copied_and_removed(editor, unedited):
     assert_shows(editor, copied)
 
 
-def test_scenes_are_saved_loaded_exported_and_said_as_python(lab, page, editor, unedited):
+def test_scenes_are_saved_loaded_exported_and_said_as_python(place, page, editor, unedited):
     press(editor, "x", "ArrowRight", 5)
     moved = unedited.edit(1, shift=(0.05, 0.0))
     assert_shows(editor, moved)
@@ -282,7 +209,7 @@ def test_scenes_are_saved_loaded_exported_and_said_as_python(lab, page, editor, 
     editor.get_by_text("saved scene.json").wait_for()
     editor.get_by_role("button", name="Export").click()
     editor.get_by_text("wrote scene.png").wait_for()
-    exported = np.asarray(Image.open(lab[1] / "scene.png")).astype(int)
+    exported = np.asarray(Image.open(place / "notebooks" / "scene.png")).astype(int)
     np.testing.assert_allclose(exported, drawn(moved), atol=1)
     editor.get_by_role("button", name="Copy Python").click()
     names = {"run": sample_run(), "images": sample_images(2)}

@@ -11,6 +11,7 @@ from kinds import IMAGES, a_run
 from nbconvert.filters.markdown_mistune import markdown2html_mistune
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from dtis_core.display.flipbook import FlipBook, Frame
 from dtis_core.display.stage import Stage
 from dtis_core.display.tables import paper_vs_here, provenance, table
 from dtis_core.errors import DtisError
@@ -122,22 +123,25 @@ def test_a_page_sets_formulas_itself_and_folds_imports_and_checks(tmp_path):
     assert not re.search(r"""(src|href)=["']https?:""", page)
 
 
-def test_a_stage_lives_on_the_page_with_its_scene_and_its_scripts_once(tmp_path):
+def test_widgets_that_need_no_kernel_live_on_the_page_and_their_scripts_once(tmp_path):
     stages = [Stage(a_run("clevr").decompose(IMAGES[:1])) for _ in range(2)]
+    book = FlipBook([Frame("one", "A </script> of one.", {"image": IMAGES[0]})], "a book")
     state = {
-        one.model_id: {"model_name": "AnyModel", "state": {**one.get_state()}} for one in stages
+        one.model_id: {"model_name": "AnyModel", "state": {**one.get_state()}}
+        for one in (*stages, book)
     }
     box = {"children": [f"IPY_MODEL_{stages[0].model_id}"], "_view_name": "HBoxView"}
     state["b" * 32] = {"model_name": "HBoxModel", "state": box}
     view = "application/vnd.jupyter.widget-view+json"
-    shown = ["b" * 32, stages[1].model_id]
+    shown = ["b" * 32, stages[1].model_id, book.model_id]
     outputs = [new_output("display_data", {view: {"model_id": name}}) for name in shown]
     cells = [new_code_cell("stage", outputs=[output]) for output in outputs]
     mime = "application/vnd.jupyter.widget-state+json"
-    book = new_notebook(cells=cells, metadata={"widgets": {mime: {"state": state}}})
+    notebook = new_notebook(cells=cells, metadata={"widgets": {mime: {"state": state}}})
     path = tmp_path / "01_page.ipynb"
-    nbformat.write(book, path)
+    nbformat.write(notebook, path)
     page = page_of(path)
-    assert page.count('<div class="dtis-alone">') == 2
-    assert page.count("function mount(") == 1
-    assert '"splineWeights"' in page
+    assert page.count('<div class="dtis-alone" data-kind="stage">') == 2
+    assert page.count('<div class="dtis-alone" data-kind="flipbook">') == 1
+    assert page.count("function mount(") == page.count("function openBook(") == 1
+    assert '"splineWeights"' in page and "A \\u003c/script> of one." in page
