@@ -21,6 +21,8 @@ SHOWN = ("text/html", "text/markdown", "image/svg+xml", "image/png", "image/gif"
 FORMULA = re.compile(
     r"```.*?```|`[^`\n]*`|\$\$(?P<block>.+?)\$\$|(?<![\\$])\$(?P<inline>[^$\n]+?)\$", re.DOTALL
 )
+NOTEBOOK = re.compile(r"(?<=\]\()(\w+)\.ipynb(?=\))")
+"""The place of a Markdown link to another notebook."""
 STATE = "application/vnd.jupyter.widget-state+json"
 VIEW = "application/vnd.jupyter.widget-view+json"
 STAGE = "dtis_core.display.stage.Stage"
@@ -30,7 +32,7 @@ def page_of(executed: Path, links: Sequence[tuple[str, str]] = ()) -> str:
     """Return an executed notebook as one HTML page, its pictures inside, which fetches nothing.
 
     A stage is alive there, without a kernel; formulas are MathML; cells that only import or check
-    are folded. `links` are (words, place) at the top.
+    are folded, and links to notebooks lead to their pages. `links` are (words, place) at the top.
     """
     config = Config({"NbConvertBase": {"display_data_priority": list(SHOWN)}})
     here = FileSystemLoader(Path(__file__).parent)
@@ -47,7 +49,7 @@ def page_of(executed: Path, links: Sequence[tuple[str, str]] = ()) -> str:
     book.metadata.pop("widgets", None)  # else the page would fetch scripts for them
     for cell in book.cells:
         if cell.cell_type == "markdown":
-            cell.source = with_formulas(cell.source)
+            cell.source = with_formulas(NOTEBOOK.sub(r"\1.html", cell.source))
         else:
             cell.metadata["fold"] = _folded(cell.source)
     page = exporter.from_notebook_node(book, {"links": list(links)})[0]

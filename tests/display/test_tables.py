@@ -105,6 +105,7 @@ def test_a_page_sets_formulas_itself_and_folds_imports_and_checks(tmp_path):
         cells=[
             new_markdown_cell(
                 "Where $\\delta_{j\\ell} = 1$, and `cost $5$` or $\\nosuch{$ stay.\n\n$$x^2$$"
+                "\n\n[later](02_b.ipynb)"
             ),
             new_code_cell("import os\nfrom pathlib import Path"),
             new_code_cell("total = 1\nassert total == 1"),
@@ -113,12 +114,13 @@ def test_a_page_sets_formulas_itself_and_folds_imports_and_checks(tmp_path):
     )
     path = tmp_path / "01_page.ipynb"
     nbformat.write(book, path)
-    page = page_of(path, [("next: <b>", "02_b.html")])
+    page = page_of(path, [("all <b>", "../index.html")])
     assert page.count("<math") == 2 and 'display="block"' in page
     assert "cost $5$" in page and "nosuch" in page
     assert page.count("<summary>imports</summary>") == page.count("<summary>checks</summary>") == 1
     assert page.count("<details") == 2
-    assert '<a href="02_b.html">next: &lt;b&gt;</a>' in page
+    assert '<a href="../index.html">all &lt;b&gt;</a>' in page
+    assert '<a href="02_b.html">later</a>' in page
     assert not re.search(r"""(src|href)=["']https?:""", page)
 
 

@@ -32,7 +32,7 @@ fig.savefig(folder / "line.png", metadata={"Software": None})
 (folder / "deep" / "numbers.csv").write_text(f"{rate}")
 print(profile, rate, Path.cwd().name)"""
 TABLE = "from dtis_core.display import figures\nfigures.table([{'score': 'ARI <1>', 'here': 99.1}])"
-HEAD = "# Title of {}\n\n*Paper: Fig. 3 & Table 1.*"
+HEAD = "# Title of {}\n\n**Paper:** Fig. 3 & Table 1."
 WIDGETS = "import ipywidgets\nipywidgets.interact(lambda x: None, x=ipywidgets.IntSlider(1))"
 
 
