@@ -118,7 +118,8 @@ def _parts_of(model: str | None, models: dict) -> list[str]:
 def tables_of(executed: Path) -> list[dict]:
     """Return the tables that an executed notebook made, each with the heading above it.
 
-    As `{"title": str, "rows": [[str, ...], ...]}`, the first row the columns' names.
+    As `{"title": str, "rows": [[str, ...], ...], "below": str}`, the first row the columns' names,
+    and the line that says where the numbers come from, if there is one.
     """
     heading, tables = "", []
     for cell in nbformat.read(executed, as_version=4).cells:
@@ -126,10 +127,12 @@ def tables_of(executed: Path) -> list[dict]:
             titles = re.findall(r"^##* (.+)$", cell.source, re.MULTILINE)
             heading = titles[-1] if titles else heading
         for output in cell.get("outputs", []):
-            lines = output.get("data", {}).get("text/markdown", "").splitlines()
+            made, _, below = output.get("data", {}).get("text/markdown", "").partition("\n\n")
+            lines = made.splitlines()
             if len(lines) > 2 and lines[0].startswith("| "):
                 rows = [[_shown(text) for text in line.strip("|").split("|")] for line in lines]
-                tables.append({"title": heading, "rows": [rows[0], *rows[2:]]})
+                found = {"title": heading, "rows": [rows[0], *rows[2:]], "below": _shown(below)}
+                tables.append(found)
     return tables
 
 
@@ -141,5 +144,5 @@ def parts_without_data(executed: Path) -> int:
 
 
 def _shown(cell: str) -> str:
-    """Return the text that a Markdown cell made by `dtis_core.display.tables` shows."""
+    """Return the text that a piece of Markdown made by `dtis_core.display.tables` shows."""
     return html.unescape(re.sub("</?code>", "", cell.strip()))
