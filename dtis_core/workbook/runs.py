@@ -18,6 +18,7 @@ from dtis_core.scenes.run import Run
 from dtis_core.scenes.scene import Scene
 from dtis_core.scoring.results import existing
 from dtis_core.scoring.score import data_of, score_each
+from dtis_core.threads import chosen_threads
 from dtis_core.training.own_images import scaled
 from dtis_core.training.session import train
 from dtis_core.workbook.notebook import WITHOUT_DATA
@@ -62,7 +63,8 @@ def _trained(
     config: Config = load_preset(preset).override(list(settings))
     if steps:
         config = scaled(config.override(["training.unit=step"]), steps)
-    folder = train(config, path, seed, device, overwrite=True)
+    with chosen_threads():
+        folder = train(config, path, seed, device, overwrite=True)
     try:
         score_each(path)  # the scores go into the run's manifest
     except NoLabels:
