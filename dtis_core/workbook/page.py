@@ -46,6 +46,7 @@ def page_of(executed: Path, links: Sequence[tuple[str, str]] = ()) -> str:
     )
     book = nbformat.read(executed, as_version=4)
     stages = _bring_stages(book)
+    _leave_out_controls(book)
     book.metadata.pop("widgets", None)  # else the page would fetch scripts for them
     for cell in book.cells:
         if cell.cell_type == "markdown":
@@ -100,6 +101,17 @@ def _bring_stages(book: NotebookNode) -> int:
             data["text/html"] = stage_element(kept)
             count += 1
     return count
+
+
+def _leave_out_controls(book: NotebookNode) -> None:
+    """Take out widgets of which a page without a kernel would show the Python name alone."""
+    for cell in book.cells:
+        if "outputs" in cell:
+            shown = [set(output.get("data", {})) for output in cell.outputs]
+            names = {VIEW, "text/plain"}
+            cell.outputs = [
+                output for output, kinds in zip(cell.outputs, shown, strict=True) if kinds != names
+            ]
 
 
 def _parts_of(model: str | None, models: dict) -> list[str]:

@@ -158,12 +158,15 @@ def test_a_stage_lives_on_the_page_with_its_scene_and_its_scripts_once(tmp_path)
     view = "application/vnd.jupyter.widget-view+json"
     shown = ["b" * 32, stages[1].model_id]
     outputs = [new_output("display_data", {view: {"model_id": name}}) for name in shown]
+    button = {view: {"model_id": "c" * 32}, "text/plain": "HBox(children=(Button(),))"}
+    outputs.append(new_output("display_data", button))
     cells = [new_code_cell("stage", outputs=[output]) for output in outputs]
     mime = "application/vnd.jupyter.widget-state+json"
     book = new_notebook(cells=cells, metadata={"widgets": {mime: {"state": state}}})
     path = tmp_path / "01_page.ipynb"
     nbformat.write(book, path)
     page = page_of(path)
+    assert "HBox(" not in page  # of a button
     assert page.count('<div class="dtis-alone">') == 2
     assert page.count("function mount(") == 1
     assert '"splineWeights"' in page
