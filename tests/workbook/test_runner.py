@@ -160,7 +160,8 @@ def test_a_picture_has_its_caption_and_the_contents_lead_to_it(output):
 
 
 def test_tables_are_kept_as_data_and_shown_in_the_index(output):
-    table = {"title": "Title of 04_plain", "rows": [["score", "here"], ["ARI <1>", "99.1"]]}
+    rows = [["score", "here"], ["ARI <1>", "99.1"]]
+    table = {"title": "Title of 04_plain", "rows": rows, "below": ""}
     assert manifest(output)["04_plain"]["tables"] == [table]
     assert manifest(output)["01_draws"]["tables"] == []
     page = (output / "index.html").read_text()
