@@ -357,6 +357,7 @@ def test_unreadable_files_are_named(tmp_path, output, notebooks):
         {"outputs": {"/precious": "0"}},
         {"outputs": ["line.png"]},
         {"tables": [{"title": "t", "rows": []}]},
+        {"tables": [{"title": "t", "rows": [["a"]], "below": 1}]},
         {"tables": [{"title": "t", "rows": [[1]]}]},
         {"title": None},
     ],
