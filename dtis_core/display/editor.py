@@ -8,8 +8,7 @@ import asyncio
 import html
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 
 import ipywidgets as widgets
@@ -31,20 +30,10 @@ from dtis_core.scenes.history import History
 from dtis_core.scenes.run import Run
 from dtis_core.scenes.scene import Scene
 from dtis_core.scenes.scene_json import edited_as
+from dtis_core.threads import chosen_threads
 
 PAUSE = 1.0  # seconds; later ticks of the same slider are another step to undo
 LULL = 0.15  # seconds without a tick, after which all that is beside the picture follows it
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch use one thread: for images this small, waking others takes longer than it saves."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 class SceneEditor(EditorFiles, widgets.VBox):
@@ -56,6 +45,7 @@ class SceneEditor(EditorFiles, widgets.VBox):
     width of the picture in CSS pixels.
     """
 
+    @chosen_threads()
     def __init__(self, run: Run, images: np.ndarray | Tensor, side: int = 360):
         self.inputs = to_bytes(to_pictures(images))
         self.unedited = [run.decompose(images[i : i + 1]) for i in range(len(images))]
@@ -125,6 +115,7 @@ class SceneEditor(EditorFiles, widgets.VBox):
         button.on_click(lambda _: self._do(action))
         return button
 
+    @chosen_threads()
     def _do(self, action: Callable[[], str | None]) -> None:
         """Act, and show what the action returns or why it failed."""
         try:
@@ -209,7 +200,7 @@ class SceneEditor(EditorFiles, widgets.VBox):
         self.histories[self.image] = self.histories[self.image].changed(scene, None)
         self._show()
 
-    @one_thread()
+    @chosen_threads()
     def _tick(self, name: str, change: dict) -> None:
         """Follow one control, which a front end may set many times a second."""
         if self.held:
@@ -241,7 +232,7 @@ class SceneEditor(EditorFiles, widgets.VBox):
         # Another sprite may be none, or have a colour of its own.
         (self._show if name == "sprite" else self._draw)()
 
-    @one_thread()
+    @chosen_threads()
     def _handed(self, edits: dict, step: str) -> None:
         """Follow the hand, which moved, changed or copied something on the stage."""
 
@@ -252,6 +243,7 @@ class SceneEditor(EditorFiles, widgets.VBox):
 
         self._do(take)
 
+    @chosen_threads()
     def _chose(self, change: dict) -> None:
         """Follow the choice of an object on the stage; where none is chosen the last one stays."""
         if change["new"] not in (0, self.number):
@@ -305,6 +297,7 @@ class SceneEditor(EditorFiles, widgets.VBox):
             loop = None
         self.later = loop.call_later(LULL, self._follow) if loop else self._follow()
 
+    @chosen_threads()
     def _follow(self) -> None:
         """Show the object by itself, the Python and whether there is anything to undo."""
         alone = self._alone

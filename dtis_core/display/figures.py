@@ -32,6 +32,7 @@ CHECKS = 0.98, 0.89  # the two greys of the checkerboard that stands for transpa
 DARK_CHECKS = 0.5, 0.4  # those behind sprites, which may be white
 TILE = 72  # pixels, about the side that small images are enlarged to
 GAP = 6  # pixels between tiles
+LABEL = 8  # points, of titles beside tiles
 
 STYLE = {
     "figure.dpi": 100,
@@ -39,6 +40,8 @@ STYLE = {
     "figure.constrained_layout.use": True,
     "font.family": "DejaVu Sans",
     "font.size": 9,
+    "axes.titlesize": 9,
+    "legend.fontsize": 8,
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": GREY,
@@ -147,6 +150,8 @@ def show_tiles(
     picture = mosaic(tiles, gap)
     h, w = tiles.shape[2:4]
     margin = 0.1 + 0.07 * max(map(len, rows)) if rows else 0.0
+    longest = max(map(len, columns), default=0)
+    size = min(LABEL, w / (0.85 * longest)) if longest else LABEL  # no title over its neighbour's
     with style():
         inches = np.array(picture.shape[1::-1]) / plt.rcParams["figure.dpi"]
         fig = plt.figure(figsize=(inches[0] + margin, inches[1] + (0.25 if columns else 0.0)))
@@ -157,10 +162,10 @@ def show_tiles(
         axes.set_axis_off()
         for index, title in enumerate(columns):
             x = index * (w + gap) + w / 2
-            axes.text(x, -gap, title, ha="center", va="bottom", color=INK, fontsize=8)
+            axes.text(x, -gap, title, ha="center", va="bottom", color=INK, fontsize=size)
         for index, label in enumerate(rows):
             y = index * (h + gap) + h / 2
-            axes.text(-max(gap, GAP), y, label, ha="right", va="center", color=INK, fontsize=8)
+            axes.text(-max(gap, GAP), y, label, ha="right", va="center", color=INK, fontsize=LABEL)
     plt.close(fig)
     return fig
 

@@ -23,6 +23,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from dtis_core.errors import DtisError
+from dtis_core.threads import chosen_threads
 
 Picture = UInt8[np.ndarray, "height width 3"]
 GAP = 8  # pixels between pictures
@@ -160,7 +161,8 @@ class ImagePanel(widgets.VBox):
     def refresh(self) -> None:
         """Render the picture for the present values."""
         try:
-            picture = self.render(**self.values)
+            with chosen_threads():
+                picture = self.render(**self.values)
             self.image.value, self.message.value = png_bytes(picture, level=1), ""
         except Exception as error:  # any: a handler's error would vanish into the server's log
             text = html.escape(f"{type(error).__name__}: {error}")

@@ -24,6 +24,7 @@ from dtis_core.search.nested import combined
 from dtis_core.search.quarter_turns import best_of_views
 from dtis_core.search.seeking import SeekingSprites
 from dtis_core.storage.files import replacing
+from dtis_core.threads import chosen_threads
 
 SEEKING = ("inference_steps", "inference_turns", "one_look_steps", "pairs", "polish_steps", "views")
 """What of `search` can be changed of a trained model."""
@@ -146,6 +147,7 @@ class Run:
                     Image.fromarray(picture.squeeze()).save(temporary)
         return paths
 
+    @chosen_threads()
     @torch.no_grad()
     def decompose(
         self,

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from dtis_core import datasets
 from dtis_core.config import SECTIONS, Config, load_preset
 from dtis_core.errors import DtisError
 from dtis_core.runs.run_folder import Checkpoint, RunFolder
+from dtis_core.threads import chosen_threads
 from dtis_core.training.health import Health
 from dtis_core.training.ranks import ranks_on
 from dtis_core.training.trainer import Trainer
@@ -60,7 +61,8 @@ def train(  # noqa: PLR0913 - a keyword for each option of `dtis train`
 
     `resume` continues the folder's run, with identical results on a CPU; the configuration and
     seed must be the folder's own. Processes that torchrun started are the `Ranks` of one run,
-    however many it had before. A Ctrl-C or a watcher's stop leaves a usable folder. Raises
+    however many it had before. A run with a watcher has `chosen_threads`, for it shares its cores
+    with those who watch. A Ctrl-C or a watcher's stop leaves a usable folder. Raises
     DtisError for bad input, a folder in use, a loss that is not finite or a disk that is full;
     after that, as after any other exception, the run's status is "failed".
     """
@@ -87,7 +89,8 @@ def train(  # noqa: PLR0913 - a keyword for each option of `dtis train`
         end = min(trainer.length, max_steps or trainer.length)
         try:
             quiet = quiet or ranks.rank > 0
-            _Session(folder, trainer, end, seconds, watcher, quiet, checkpoint_seconds).run()
+            with chosen_threads() if watcher else nullcontext():
+                _Session(folder, trainer, end, seconds, watcher, quiet, checkpoint_seconds).run()
         except BaseException as error:
             status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
             with suppress(DtisError):  # a full disk has no room for this, either

@@ -166,9 +166,10 @@ def _table(table: dict) -> str:
     """A table behind its title, which opens it."""
     head, *rows = [[escape(text) for text in row] for row in table["rows"]]
     lines = "".join(f"<tr><td>{'</td><td>'.join(row)}</td></tr>" for row in rows)
+    below = f'<p class="said">{escape(table["below"])}</p>' if table.get("below") else ""
     return (
         f"<details><summary>{escape(table['title'])}: {len(rows)} rows</summary>"
-        f"<table><tr><th>{'</th><th>'.join(head)}</th></tr>{lines}</table></details>"
+        f"<table><tr><th>{'</th><th>'.join(head)}</th></tr>{lines}</table>{below}</details>"
     )
 
 

@@ -48,6 +48,7 @@ def _is_table(table: object) -> bool:
     return (
         isinstance(table, dict)
         and isinstance(table.get("title"), str)
+        and isinstance(table.get("below", ""), str)
         and isinstance(table.get("rows"), list)
         and len(table["rows"]) > 0
         and all(isinstance(row, list) for row in table["rows"])

@@ -121,8 +121,8 @@ def _title(path: Path, book: NotebookNode) -> str:
 
 
 def _paper(book: NotebookNode) -> str:
-    """What the line in italics below the heading says after "Paper:", or nothing."""
-    places = re.search(r"^\*+Paper:\** *(.+?)\*?$", _narration(book), re.MULTILINE)
+    """What the line below the heading says after **Paper:**, or nothing."""
+    places = re.search(r"^\*\*Paper:\*\* (.+)$", _narration(book), re.MULTILINE)
     return places[1] if places else ""
 
 

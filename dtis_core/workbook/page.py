@@ -21,6 +21,8 @@ SHOWN = ("text/html", "text/markdown", "image/svg+xml", "image/png", "image/gif"
 FORMULA = re.compile(
     r"```.*?```|`[^`\n]*`|\$\$(?P<block>.+?)\$\$|(?<![\\$])\$(?P<inline>[^$\n]+?)\$", re.DOTALL
 )
+NOTEBOOK = re.compile(r"(?<=\]\()(\w+)\.ipynb(?=\))")
+"""The place of a Markdown link to another notebook."""
 STATE = "application/vnd.jupyter.widget-state+json"
 VIEW = "application/vnd.jupyter.widget-view+json"
 ALIVE = {
@@ -34,7 +36,8 @@ def page_of(executed: Path, links: Sequence[tuple[str, str]] = ()) -> str:
     """Return an executed notebook as one HTML page, its pictures inside, which fetches nothing.
 
     Stages and flip books are alive there, without a kernel; formulas are MathML; cells that only
-    import or check are folded. `links` are (words, place) at the top.
+    import or check are folded, and links to notebooks lead to their pages. `links` are (words,
+    place) at the top.
     """
     config = Config({"NbConvertBase": {"display_data_priority": list(SHOWN)}})
     here = FileSystemLoader(Path(__file__).parent)
@@ -48,10 +51,11 @@ def page_of(executed: Path, links: Sequence[tuple[str, str]] = ()) -> str:
     )
     book = nbformat.read(executed, as_version=4)
     alive = _bring_to_life(book)
+    _leave_out_controls(book)
     book.metadata.pop("widgets", None)  # else the page would fetch scripts for them
     for cell in book.cells:
         if cell.cell_type == "markdown":
-            cell.source = with_formulas(cell.source)
+            cell.source = with_formulas(NOTEBOOK.sub(r"\1.html", cell.source))
         else:
             cell.metadata["fold"] = _folded(cell.source)
     page = exporter.from_notebook_node(book, {"links": list(links)})[0]
@@ -102,6 +106,17 @@ def _bring_to_life(book: NotebookNode) -> int:
     return count
 
 
+def _leave_out_controls(book: NotebookNode) -> None:
+    """Take out widgets of which a page without a kernel would show the Python name alone."""
+    for cell in book.cells:
+        if "outputs" in cell:
+            shown = [set(output.get("data", {})) for output in cell.outputs]
+            names = {VIEW, "text/plain"}
+            cell.outputs = [
+                output for output, kinds in zip(cell.outputs, shown, strict=True) if kinds != names
+            ]
+
+
 def _parts_of(model: str | None, models: dict) -> list[str]:
     """Return a widget's model and those that it holds, at any depth."""
     found, waiting = [], [model]
@@ -118,7 +133,8 @@ def _parts_of(model: str | None, models: dict) -> list[str]:
 def tables_of(executed: Path) -> list[dict]:
     """Return the tables that an executed notebook made, each with the heading above it.
 
-    As `{"title": str, "rows": [[str, ...], ...]}`, the first row the columns' names.
+    As `{"title": str, "rows": [[str, ...], ...], "below": str}`, the first row the columns' names,
+    and the line that says where the numbers come from, if there is one.
     """
     heading, tables = "", []
     for cell in nbformat.read(executed, as_version=4).cells:
@@ -126,10 +142,12 @@ def tables_of(executed: Path) -> list[dict]:
             titles = re.findall(r"^##* (.+)$", cell.source, re.MULTILINE)
             heading = titles[-1] if titles else heading
         for output in cell.get("outputs", []):
-            lines = output.get("data", {}).get("text/markdown", "").splitlines()
+            made, _, below = output.get("data", {}).get("text/markdown", "").partition("\n\n")
+            lines = made.splitlines()
             if len(lines) > 2 and lines[0].startswith("| "):
                 rows = [[_shown(text) for text in line.strip("|").split("|")] for line in lines]
-                tables.append({"title": heading, "rows": [rows[0], *rows[2:]]})
+                found = {"title": heading, "rows": [rows[0], *rows[2:]], "below": _shown(below)}
+                tables.append(found)
     return tables
 
 
@@ -141,5 +159,5 @@ def parts_without_data(executed: Path) -> int:
 
 
 def _shown(cell: str) -> str:
-    """Return the text that a Markdown cell made by `dtis_core.display.tables` shows."""
+    """Return the text that a piece of Markdown made by `dtis_core.display.tables` shows."""
     return html.unescape(re.sub("</?code>", "", cell.strip()))

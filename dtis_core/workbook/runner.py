@@ -87,7 +87,6 @@ def run_workbook(
     with system_errors_explained(output), locked(output / LOCK, str(output)):
         run = _Run(output, str(parameters["profile"]), timeout)
         run.captions = read_captions(found[0].parent)
-        run.names = [path.stem for path in found]
         current = [] if force else [notebook for notebook in chosen if run.is_current(notebook)]
         waiting = [notebook for notebook in chosen if notebook not in current]
         waiting.sort(key=run.seconds, reverse=True)  # the longest first
@@ -162,7 +161,6 @@ class _Run:
     def __init__(self, output: Path, profile: str, timeout: float):
         self.output, self.profile, self.timeout = output, profile, timeout
         self.captions: dict[str, str] = {}
-        self.names: list[str] = []  # of all notebooks, in their order
         self.records: dict[str, dict] = read_manifest(output / "manifest.json")
         for folder in ("notebooks", "logs"):
             (output / folder).mkdir(parents=True, exist_ok=True)
@@ -223,13 +221,6 @@ class _Run:
         write_text(self.output / "index.html", index_html(manifest["notebooks"], looks))
         return record["status"], summary
 
-    def _links(self, name: str) -> list[tuple[str, str]]:
-        """Return what leads from a notebook's page to the index and to its neighbours' pages."""
-        at = self.names.index(name)
-        before, after = self.names[max(at - 1, 0) : at], self.names[at + 1 : at + 2]
-        near = [("previous", n) for n in before] + [("next", n) for n in after]
-        return [("all notebooks", "../index.html"), *((f"{w}: {n}", f"{n}.html") for w, n in near)]
-
     def _publish(self, job: Job, earlier: Iterable[str]) -> dict[str, str]:
         """Move a job's files to the output folder; return the hash of each by its place there."""
         name, drawn = job.notebook.name, job.folder / "figures"
@@ -242,7 +233,7 @@ class _Run:
                     " give it another name"
                 )
         settle(job.executed)
-        write_text(job.page, page_of(job.executed, self._links(name)))
+        write_text(job.page, page_of(job.executed, [("all notebooks", "../index.html")]))
         files |= {f"notebooks/{name}.ipynb": job.executed, f"notebooks/{name}.html": job.page}
         outputs = {}
         for file, made in sorted(files.items()):

@@ -87,13 +87,37 @@ def test_a_runs_manifest_cannot_put_markup_on_a_page(tmp_path):
     made = executed(tmp_path, str(paper_vs_here([{"score": "ARI"}], [manifest])))
     assert "<script>alert('here')" not in page_of(made)
     tables = tables_of(made)
-    assert tables[0]["rows"][1][1:5] == [hostile, hostile, hostile, f"$ {hostile}"]
+    assert tables[0]["rows"] == [["score"], ["ARI"]]
+    assert tables[0]["below"].startswith(f"Origin: {hostile}, {hostile}, $ {hostile}, seed ")
     record = {
         "status": "ok", "title": hostile, "paper": hostile, "profile": hostile, "seconds": 1.0,
         "outputs": {f"{hostile}.png": ""}, "tables": [{"title": hostile, **tables[0]}],
     }  # fmt: skip
     index = index_html({hostile: record, "failed": record | {"status": "failed", "error": hostile}})
-    assert "script" not in Page(index).tags and "<td>$ &lt;script&gt;" in index
+    assert "script" not in Page(index).tags and "$ &lt;script&gt;" in index
+
+
+def test_where_all_rows_come_from_is_said_below_them():
+    run = {"data": "digits", "preset": "digits/fast", "seed": 0, "device": "CPU", "commit": "ab1",
+           "wall_seconds": 90}  # fmt: skip
+    origin = "Origin: digits, digits/fast, CPU, seed 0, commit ab1, trained for 2 min"
+    rows = [{"score": "ARI", "paper": 1, "here": 2}, {"score": "NMI", "paper": 3, "here": 4}]
+    lines = str(paper_vs_here(rows, [run])).splitlines()
+    assert lines[0] == "| score | paper | here |" and lines[-2:] == ["", origin]
+    published = {"score": "ARI", "here": "–"}
+    assert str(table([published, rows[0] | provenance([run])])).endswith(f"\n\n{origin}")
+
+
+def test_rows_of_different_runs_are_numbered_and_say_once_what_they_share():
+    one, two = ({"data": "digits", "preset": "p", "seed": s, "device": "CPU", "commit": c}
+                for s, c in ((0, "ab1"), (1, "cd2")))  # fmt: skip
+    rows = [{"ARI": 1} | provenance([one]), {"ARI": 2}, {"ARI": 3} | provenance([one, two])]
+    rows.append({"ARI": 4} | provenance([one]))
+    lines = str(table(rows)).splitlines()
+    assert [line.split("|")[2].strip() for line in lines[2:6]] == ["1", "–", "2", "1"]
+    each = "1: seed 0, commit ab1, trained for 0 s"
+    each += "; 2: seeds 0, 1, commits ab1, cd2, trained for 0 s on average"
+    assert lines[-1] == f"Origin: digits, p, CPU; {each}"
 
 
 def test_a_manifest_without_a_time_is_named():
@@ -106,6 +130,7 @@ def test_a_page_sets_formulas_itself_and_folds_imports_and_checks(tmp_path):
         cells=[
             new_markdown_cell(
                 "Where $\\delta_{j\\ell} = 1$, and `cost $5$` or $\\nosuch{$ stay.\n\n$$x^2$$"
+                "\n\n[later](02_b.ipynb)"
             ),
             new_code_cell("import os\nfrom pathlib import Path"),
             new_code_cell("total = 1\nassert total == 1"),
@@ -114,12 +139,13 @@ def test_a_page_sets_formulas_itself_and_folds_imports_and_checks(tmp_path):
     )
     path = tmp_path / "01_page.ipynb"
     nbformat.write(book, path)
-    page = page_of(path, [("next: <b>", "02_b.html")])
+    page = page_of(path, [("all <b>", "../index.html")])
     assert page.count("<math") == 2 and 'display="block"' in page
     assert "cost $5$" in page and "nosuch" in page
     assert page.count("<summary>imports</summary>") == page.count("<summary>checks</summary>") == 1
     assert page.count("<details") == 2
-    assert '<a href="02_b.html">next: &lt;b&gt;</a>' in page
+    assert '<a href="../index.html">all &lt;b&gt;</a>' in page
+    assert '<a href="02_b.html">later</a>' in page
     assert not re.search(r"""(src|href)=["']https?:""", page)
 
 
@@ -135,12 +161,15 @@ def test_widgets_that_need_no_kernel_live_on_the_page_and_their_scripts_once(tmp
     view = "application/vnd.jupyter.widget-view+json"
     shown = ["b" * 32, stages[1].model_id, book.model_id]
     outputs = [new_output("display_data", {view: {"model_id": name}}) for name in shown]
+    button = {view: {"model_id": "c" * 32}, "text/plain": "HBox(children=(Button(),))"}
+    outputs.append(new_output("display_data", button))
     cells = [new_code_cell("stage", outputs=[output]) for output in outputs]
     mime = "application/vnd.jupyter.widget-state+json"
     notebook = new_notebook(cells=cells, metadata={"widgets": {mime: {"state": state}}})
     path = tmp_path / "01_page.ipynb"
     nbformat.write(notebook, path)
     page = page_of(path)
+    assert "HBox(" not in page  # of a button
     assert page.count('<div class="dtis-alone" data-kind="stage">') == 2
     assert page.count('<div class="dtis-alone" data-kind="flipbook">') == 1
     assert page.count("function mount(") == page.count("function openBook(") == 1

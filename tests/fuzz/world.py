@@ -95,7 +95,7 @@ def notebook() -> nbformat.NotebookNode:
     tags = {"tags": ["parameters"]}
     book = v4.new_notebook(
         cells=[
-            v4.new_markdown_cell("# Title\n\n*Paper: Fig. 1.*"),
+            v4.new_markdown_cell("# Title\n\n**Paper:** Fig. 1."),
             v4.new_code_cell('profile = "quick"\nsteps: int = 3', metadata=tags),
             v4.new_code_cell("print(steps)"),
         ]

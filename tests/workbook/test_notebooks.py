@@ -12,6 +12,10 @@ ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 ABSOLUTE_PATH = re.compile(r"(?<![\w.])(/(work|home|tmp|root|Users|content)/|[A-Z]:\\Users)")
 LESSONS = {"05_hundred_lines"}  # whose code is their subject
+TEMPLATE = re.compile(
+    r"# .+\n\n\*\*Aim:\*\* [a-z].{40,240}\.\n\n\*\*Paper:\*\* .+\.\n\n"
+    r"\*\*Time:\*\* quick: .{5,240} paper: .{5,160}\.\n\n(?P<near>.+)"
+)
 UNCOMPARED = {"nbval-ignore-output", "nbval-skip"}
 
 
@@ -57,9 +61,21 @@ def strings(node):
                 yield from strings(child)
 
 
-def test_begins_with_its_title(notebook):
+def test_opens_by_the_template(path, notebook):
+    at = NOTEBOOKS.index(path)
+    near = [f"[← {p.stem}]({p.name})" for p in NOTEBOOKS[max(at - 1, 0) : at]]
+    near += [f"[{p.stem} →]({p.name})" for p in NOTEBOOKS[at + 1 : at + 2]]
     assert notebook.cells[0].cell_type == "markdown"
-    assert notebook.cells[0].source.startswith("# ")
+    found = TEMPLATE.fullmatch(notebook.cells[0].source)
+    assert found, "write it as CONTRIBUTING.md says"
+    assert found["near"] == " · ".join(near)
+
+
+def test_ends_with_a_link_to_the_next_one(path, notebook):
+    for following in NOTEBOOKS[NOTEBOOKS.index(path) + 1 :][:1]:
+        title = nbformat.read(following, as_version=4).cells[0].source.splitlines()[0]
+        link = f"**Next:** [{title.removeprefix('# ')}]({following.name})"
+        assert notebook.cells[-1].source.endswith(f"\n\n{link}")
 
 
 def test_runs_on_the_kernel_that_everyone_has(notebook):

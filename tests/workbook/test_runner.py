@@ -32,7 +32,7 @@ fig.savefig(folder / "line.png", metadata={"Software": None})
 (folder / "deep" / "numbers.csv").write_text(f"{rate}")
 print(profile, rate, Path.cwd().name)"""
 TABLE = "from dtis_core.display import figures\nfigures.table([{'score': 'ARI <1>', 'here': 99.1}])"
-HEAD = "# Title of {}\n\n*Paper: Fig. 3 & Table 1.*"
+HEAD = "# Title of {}\n\n**Paper:** Fig. 3 & Table 1."
 WIDGETS = "import ipywidgets\nipywidgets.interact(lambda x: None, x=ipywidgets.IntSlider(1))"
 
 
@@ -160,7 +160,8 @@ def test_a_picture_has_its_caption_and_the_contents_lead_to_it(output):
 
 
 def test_tables_are_kept_as_data_and_shown_in_the_index(output):
-    table = {"title": "Title of 04_plain", "rows": [["score", "here"], ["ARI <1>", "99.1"]]}
+    rows = [["score", "here"], ["ARI <1>", "99.1"]]
+    table = {"title": "Title of 04_plain", "rows": rows, "below": ""}
     assert manifest(output)["04_plain"]["tables"] == [table]
     assert manifest(output)["01_draws"]["tables"] == []
     page = (output / "index.html").read_text()
@@ -356,6 +357,7 @@ def test_unreadable_files_are_named(tmp_path, output, notebooks):
         {"outputs": {"/precious": "0"}},
         {"outputs": ["line.png"]},
         {"tables": [{"title": "t", "rows": []}]},
+        {"tables": [{"title": "t", "rows": [["a"]], "below": 1}]},
         {"tables": [{"title": "t", "rows": [[1]]}]},
         {"title": None},
     ],

@@ -1,5 +1,6 @@
 """The runs of a notebook: recorded ones as they are, missing ones named, or all trained anew."""
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -10,7 +11,12 @@ from dtis_core.paths import SHIPPED
 from dtis_core.runs.run_folder import RunFolder
 from dtis_core.scenes.run import load
 from dtis_core.scoring.results import own_scores
-from dtis_core.workbook.runs import runs_or_train, say_what_is_missing, scenes_of
+from dtis_core.workbook.runs import (
+    runs_or_train,
+    samples_of,
+    say_what_is_missing,
+    scenes_of,
+)
 
 pytestmark = pytest.mark.whole_runs
 
@@ -92,9 +98,22 @@ def test_scenes_of_images_at_hand_are_found_in_them(capsys):
     assert len(images) == 2 and not capsys.readouterr().out
 
 
+def test_samples_are_the_images_or_what_was_found_in_them(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("DTIS_DATA", str(tmp_path))
+    pictures, labels = samples_of(load("digits"), [5, 2])
+    assert pictures.shape == (2, 16, 16, 3) and labels is None and not capsys.readouterr().out
+    pictures, labels = samples_of(load("gtsrb8"), [0, 3])
+    found, _ = scenes_of(load("gtsrb8"), [0, 3])
+    assert np.array_equal(pictures, found.reconstruction.permute(0, 2, 3, 1))
+    assert np.array_equal(labels, found.instance_map)
+    assert capsys.readouterr().out.count("without data: 2 images") == 2
+
+
 def test_what_is_missing_is_said_and_nothing_of_what_is_here(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("DTIS_DATA", str(tmp_path))
     say_what_is_missing("digits", "all", "digits")
     assert not capsys.readouterr().out
     say_what_is_missing("weizmann", "all", "horses")
     assert capsys.readouterr().out.startswith("not here: horses; data/README.md says")
+    say_what_is_missing("svhn", "all", "digits", "their facts")
+    assert capsys.readouterr().out.endswith("Shown in their place: their facts.\n")
