@@ -23,16 +23,16 @@ LENS, SENSOR = 35.0, 32.0 * 192 / 320  # millimetres
 LOWERED = 5 / 192  # of the frame's side
 
 PLACES = {"key": (6.1, -2.6, 4.1), "fill": (-4.7, -3.5, 2.5), "back": (-1.4, 3.1, 5.5)}
-POWERS = {"key": 80.0, "fill": 19.0, "back": 37.0}  # watts
+POWERS = {"key": 86.0, "fill": 21.0, "back": 40.0}  # watts
 TINTS = {"key": (1.0, 0.93, 0.8), "fill": (0.69, 0.76, 1.0), "back": (1.0, 1.0, 1.0)}
 LIGHT_SIDE = 0.7
-SKY, MIRRORED_SKY = 0.24, 0.08  # metal mirrors a darker sky than the one that lights all
+SKY, MIRRORED_SKY = 0.232, 0.07  # metal mirrors a darker sky than the one that lights all
 
 GROUND = (0.6, 0.6, 0.6)
 DULLED = {"rubber": 0.8, "metal": 1.0}  # the share of a colour that is reflected
 ROUGHNESS = {"rubber": 0.6, "metal": 0.25, "ground": 1.0}
 GLOSS = {"rubber": 0.3, "metal": 0.5, "ground": 0.0}
-BEVEL = 0.1  # of half a width
+BEVEL = 0.15  # of half a width
 
 
 def draw_image(scene: Scene, size: int) -> UInt8[np.ndarray, "size size 3"]:

@@ -92,20 +92,16 @@ def _place(
     """Draw objects one after another; None where one finds no place."""
     solids: list[Solid] = []
     for _ in range(count):
-        for _ in range(TRIES):
-            solid = _solid(rng)
+        names = [str(rng.choice(list(kinds))) for kinds in (SHAPES, SIZES, MATERIALS, COLOURS)]
+        for _ in range(TRIES):  # with the same names: else small ones would be the most
+            x, y = rng.uniform(-HALF_WIDTH, HALF_WIDTH, 2).tolist()
+            solid = Solid(*names, x, y, float(rng.uniform(0, 2 * math.pi)))
             if all(_apart(solid, other, axes) for other in solids):
                 solids.append(solid)
                 break
         else:
             return None
     return tuple(solids)
-
-
-def _solid(rng: np.random.Generator) -> Solid:
-    names = [str(rng.choice(list(kinds))) for kinds in (SHAPES, SIZES, MATERIALS, COLOURS)]
-    x, y = rng.uniform(-HALF_WIDTH, HALF_WIDTH, 2)
-    return Solid(*names, float(x), float(y), float(rng.uniform(0, 2 * math.pi)))
 
 
 def _apart(one: Solid, other: Solid, axes: Float[np.ndarray, "2 2"]) -> bool:

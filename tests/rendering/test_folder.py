@@ -13,9 +13,10 @@ from PIL import Image
 from dtis_core import datasets
 from dtis_core.cli import main
 from dtis_core.errors import DtisError
-from dtis_core.paths import CLONE
+from dtis_core.paths import CLONE, SAMPLES
 from dtis_core.rendering import folder
 from dtis_core.rendering.folder import Order, numbers_of, render_folder, render_scene
+from dtis_core.rendering.sampling import sample
 
 COUNTS = {"train": 3, "validation": 2, "final": 1}
 
@@ -226,3 +227,19 @@ def test_splits_that_do_not_add_up_or_are_empty_are_refused(tmp_path):
         path.write_text(json.dumps(whole | {"splits": splits}))
         with pytest.raises(DtisError, match=problem):
             datasets.load("clevr6-rendered", "validation", root=tmp_path)
+
+
+def test_the_shipped_samples_are_scenes_of_this_code():
+    data = datasets.load("clevr6-rendered", "validation", root=SAMPLES / "clevr")
+    listing = json.loads((SAMPLES / "clevr" / "scenes.json").read_text())
+    default = Order({"validation": 24})
+    assert len(data) == 24 and listing["made"] == default.made
+    for number, scene in enumerate(listing["scenes"]):
+        objects = [(thing["color"], thing["x"], thing["y"]) for thing in scene["objects"]]
+        shown = np.bincount(data.masks[number].ravel())
+        assert len(shown) == len(objects) + 1 and shown.min() >= 32
+        rng = np.random.default_rng(np.random.SeedSequence(0, spawn_key=(1, number)))
+        count = rng.integers(3, 6, endpoint=True)
+        drawn = [sample(rng, int(count)).solids for _ in range(30)]  # those not shown among them
+        places = [[(s.colour, round(s.x, 4), round(s.y, 4)) for s in solids] for solids in drawn]
+        assert objects in places
