@@ -18,7 +18,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -50,26 +50,29 @@ class Order:
         size: height and width of the images in pixels.
     """
 
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int]
     seed: int = 0
     objects: tuple[int, int] = (3, 6)
     size: int = 128
 
     def __post_init__(self) -> None:
         """Raise DtisError for numbers out of range."""
-        fewest, most = self.objects
-        bad = {
-            "--train, --validation, --final": min(self.counts.values(), default=0) < 0
-            or not sum(self.counts.values()),
-            "--seed": self.seed < 0,
-            "--objects": not 1 <= fewest <= most <= MOST_OBJECTS,
-            "--size": not SIZES[0] <= self.size <= SIZES[1],
+        counts, (fewest, most) = self.counts.values(), self.objects
+        rules = {
+            f"--train, --validation, --final {[*counts]}: give 0 or more, and not 0 for all": (
+                min(counts, default=0) >= 0 and sum(counts) > 0
+            ),
+            f"--seed {self.seed}: give 0 or more": self.seed >= 0,
+            f"--objects {fewest}-{most}: give the least and the most, within 1-{MOST_OBJECTS}": (
+                1 <= fewest <= most <= MOST_OBJECTS
+            ),
+            f"--size {self.size}: give {SIZES[0]} to {SIZES[1]} pixels": (
+                SIZES[0] <= self.size <= SIZES[1]
+            ),
         }
-        wanted = ["0 or more, not all 0", "0 or more", f"as in 3-6, within 1-{MOST_OBJECTS}"]
-        wanted.append(f"{SIZES[0]} to {SIZES[1]} pixels")
-        for (option, wrong), text in zip(bad.items(), wanted, strict=True):
-            if wrong:
-                raise DtisError(f"{option}: is out of range; give {text}")
+        for text, kept in rules.items():
+            if not kept:
+                raise DtisError(text)
 
     @property
     def made(self) -> dict:

@@ -174,7 +174,7 @@ def test_numbers_of_objects_are_those_asked_for(tmp_path):
     ],
 )
 def test_what_is_out_of_range_is_named(changes, option):
-    with pytest.raises(DtisError, match=f"{option}.*: is out of range; give "):
+    with pytest.raises(DtisError, match=f"^{option}.*: give "):
         order(**changes)
 
 
