@@ -169,17 +169,13 @@ def data(arguments: argparse.Namespace) -> int:
 def render(arguments: argparse.Namespace) -> int:
     """`dtis render clevr`: render scenes as CLEVR's, with masks, for want of the official ones."""
     from dtis_core.paths import data_root
-    from dtis_core.rendering.folder import Order, numbers_of, render_folder
+    from dtis_core.rendering.folder import render_folder
+    from dtis_core.rendering.order import Order, numbers_of
 
     counts = {split: getattr(arguments, split) for split in ("train", "validation", "final")}
-    objects = numbers_of(arguments.objects)
-    order = Order(counts, arguments.seed, objects, arguments.size)
+    order = Order(counts, arguments.seed, numbers_of(arguments.objects), arguments.size)
     out = user_path(arguments.out or data_root() / "clevr6_rendered", "--out")
-    try:
-        render_folder(order, out, arguments.jobs)
-    except KeyboardInterrupt:
-        print("dtis: interrupted; the same command goes on", file=sys.stderr)
-        return 130
+    render_folder(order, out, arguments.jobs)
     print(f"{sum(counts.values())} scenes in {out}, for 'clevr6-rendered'")
     return 0
 

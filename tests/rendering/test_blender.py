@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dtis_core.rendering.folder import Order, render_folder
+from dtis_core.rendering.folder import render_folder
+from dtis_core.rendering.order import Order
 from dtis_core.rendering.sampling import COLOURS
 
 pytestmark = pytest.mark.skipif(

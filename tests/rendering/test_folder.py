@@ -15,7 +15,8 @@ from dtis_core.cli import main
 from dtis_core.errors import DtisError
 from dtis_core.paths import CLONE, SAMPLES
 from dtis_core.rendering import folder
-from dtis_core.rendering.folder import Order, numbers_of, render_folder, render_scene
+from dtis_core.rendering.folder import render_folder, render_scene
+from dtis_core.rendering.order import Order, numbers_of
 from dtis_core.rendering.sampling import sample
 
 COUNTS = {"train": 3, "validation": 2, "final": 1}
