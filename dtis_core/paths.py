@@ -13,6 +13,7 @@ PACKAGE = CLONE / "dtis_core"
 NOTEBOOKS = CLONE / "notebooks"
 RUNS = CLONE / "runs"
 SHIPPED = CLONE / "data" / "shipped"  # the recorded runs
+SAMPLES = CLONE / "data" / "samples"  # images that anyone may pass on
 
 
 def data_root() -> Path:

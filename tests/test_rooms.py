@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "dtis_core"
 # A room's data come from its left; a comma sets two side by side.
-FLOW = """errors paths threads storage config pictures datasets model search runs training
+FLOW = """errors paths threads storage config pictures rendering datasets model search runs training
 scenes scoring display bench sweeps,workbook cli"""
 STEPS = [set(step.split(",")) for step in FLOW.split()]
 FOLDERS = sorted(file.parent.name for file in PACKAGE.glob("*/__init__.py"))

@@ -7,13 +7,21 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Integer, UInt8
 
-from dtis_core.datasets import Request, SceneDataset, check_split, fingerprint, register
+from dtis_core.datasets import (
+    SCENE_COUNTS,
+    Request,
+    SceneDataset,
+    check_split,
+    fingerprint,
+    register,
+)
 from dtis_core.datasets.cache import Arrays, cached
 from dtis_core.datasets.folder import list_folder, read_listing
 from dtis_core.datasets.images import Size, resize, stamps
 from dtis_core.datasets.records import stacked
 from dtis_core.datasets.tfrecord import Feature, read_examples
 from dtis_core.errors import DtisError
+from dtis_core.storage.files import as_object, read_json
 
 SIZE = (128, 128)
 SPLITS = ("train", "validation", "final", "all")
@@ -32,21 +40,27 @@ Scene = tuple[np.ndarray, np.ndarray, np.ndarray]  # image, mask and categories
 def load_rendered(request: Request) -> SceneDataset:
     """Read scenes rendered as CLEVR's, a folder as `dtis_core.datasets.folder` describes.
 
-    Splits: "validation", the last 320 scenes; "final", the 320 before them; "train", what precedes
-    those; "all". A folder of 640 scenes or fewer is every split at once. Raises DtisError where
-    files are missing or damaged.
+    The folder is the root itself or its `clevr6_rendered/`. Splits: those that `scenes.json` counts
+    in "splits", as `dtis render clevr` writes it, and "all". Without: "validation", the last 320
+    scenes; "final", the 320 before them; "train", what precedes those; and a folder of 640 scenes
+    or fewer is every split at once. Raises DtisError where files are missing or damaged, or a split
+    is empty.
     """
     check_split(request.split, SPLITS, "clevr6-rendered")
-    folder = request.root / "clevr6_rendered"
+    folder = request.root
+    if not (folder / "scenes.json").is_file():
+        folder /= "clevr6_rendered"
     advice = (
-        "put images/, masks/ and scenes.json with each object's category there, below the clone's "
-        "data/ or the folder that DTIS_DATA names; 'clevr6' reads the official file"
+        "dtis render clevr makes them; or put images/, masks/ and scenes.json with each object's "
+        "category there, below the clone's data/ or the folder that DTIS_DATA names; 'clevr6' "
+        "reads the official file"
     )
     if not (folder / "scenes.json").is_file():
         raise DtisError(f"{folder}: holds no scenes.json; {advice}")
     listing = list_folder(folder, advice)
     index = np.arange(len(listing.images))
-    chosen = index[_part(len(index), request.split)][: request.count]
+    part = _counted_part(folder / "scenes.json", len(index), request.split)
+    chosen = index[part or _part(len(index), request.split)][: request.count]
     name = "CLEVR6 (rendered, not the official images)"
     return read_listing(listing, chosen, request.size or SIZE, name)
 
@@ -83,6 +97,26 @@ def load_official(request: Request) -> SceneDataset:
     if split in ("validation", "final"):
         arrays = tuple(array.copy() for array in arrays)  # which frees the others
     return SceneDataset("CLEVR6 (official)", *arrays)
+
+
+def _counted_part(path: Path, total: int, split: str) -> slice | None:
+    """Return where a split lies in `total` scenes by a listing's "splits"; None if it has none.
+
+    Raises DtisError where they do not add up, or the split is empty.
+    """
+    splits = read_json(path).get("splits")
+    if splits is None or split == "all":
+        return None if splits is None else slice(None)
+    counts = as_object(splits, f"{path}: splits", dict.fromkeys(SCENE_COUNTS, int))
+    numbers = [counts[name] for name in SCENE_COUNTS]  # in this order
+    if min(numbers) < 0 or sum(numbers) != total:
+        raise DtisError(f"{path}: splits count {numbers}, which are not its {total} scenes")
+    start = sum(numbers[: list(SCENE_COUNTS).index(split)])
+    if not counts[split]:
+        raise DtisError(
+            f"{path}: has no scene of the split '{split}'; render some, or ask for 'all'"
+        )
+    return slice(start, start + counts[split])
 
 
 def _part(total: int, split: str) -> slice:

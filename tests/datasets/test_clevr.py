@@ -242,7 +242,7 @@ def test_rendered_splits(tmp_path, monkeypatch):
 
 
 def test_rendered_scenes_missing(tmp_path):
-    with pytest.raises(DtisError, match="clevr6_rendered: holds no scenes.json; put images/"):
+    with pytest.raises(DtisError, match="clevr6_rendered: holds no scenes.json; dtis render clevr"):
         datasets.load("clevr6-rendered", root=tmp_path)
     with pytest.raises(DtisError, match="'clevr6-rendered' has no split 'val'"):
         datasets.load("clevr6-rendered", "val", root=tmp_path)

@@ -13,12 +13,14 @@ GENERATED = {
     "multi-dsprites": SCENES,
     "multi-dsprites2": SCENES,
     "multi-dsprites-harsh": SCENES,
+    "svhn-drawn": SCENES,
     "postcards": ("all", "validation", "final"),
 }
 VALIDATION = {
     "tetrominoes": "fb17b3d8947e9c15",
     "multi-dsprites": "2fe84cab2d7dc6c5",
     "multi-dsprites2": "6376c1d66ff63b49",
+    "svhn-drawn": "208d16ad4a1ffad4",
 }
 """The fingerprints of the images that recorded scores are of."""
 
