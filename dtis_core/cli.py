@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 
+from dtis_core.baselines.command import add_methods
 from dtis_core.errors import DtisError, NoLabels
 from dtis_core.paths import RUNS, user_path
 
@@ -188,6 +189,13 @@ def bench(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def baseline(arguments: argparse.Namespace) -> int:
+    """`dtis baseline METHOD PRESET`: run a rival on the images of a preset."""
+    from dtis_core.baselines.command import run
+
+    return 130 if run(arguments) == "interrupted" else 0
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     parser = argparse.ArgumentParser(prog="dtis", description=__doc__)
@@ -240,6 +248,8 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--force", action="store_true", help="rerun what is up to date, too")
 
     command("data", data).add_argument("preset")
+
+    add_methods(command("baseline", baseline))
 
     sub = command("bench", bench)
     sub.add_argument(
