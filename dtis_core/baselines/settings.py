@@ -11,7 +11,6 @@ from dtis_core.errors import DtisError, suggest
 
 SLOTS = {"tetrominoes": 4, "multi-dsprites": 6}
 """Slots for images of a data set: as published, one more than the objects that there can be."""
-Settings = TypeVar("Settings", "SlotSettings", "KMeansSettings")
 
 
 @dataclass(frozen=True)
@@ -74,6 +73,9 @@ class KMeansSettings:
     def to_dict(self) -> dict:
         """Return plain values, as `read` takes them."""
         return plain(self)
+
+
+Settings = TypeVar("Settings", SlotSettings, KMeansSettings)
 
 
 def slot_settings(preset: str, length: int, **settings: float) -> SlotSettings:

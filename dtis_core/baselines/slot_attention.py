@@ -151,6 +151,13 @@ def _places_alike(side: int) -> Tensor:
     return torch.where(place < half, place, end.clamp(min=half))  # (side,)
 
 
+def _start_as_published(module: nn.Module) -> None:
+    """Draw weights by Glorot's rule, with biases of 0; with smaller ones it learns later."""
+    if isinstance(module, nn.Conv2d | nn.Linear | nn.GRUCell):
+        for name, parameter in module.named_parameters():
+            nn.init.zeros_(parameter) if "bias" in name else nn.init.xavier_uniform_(parameter)
+
+
 class SlotAutoencoder(nn.Module):
     """An image model: encoder, slots, and a decoder whose pictures are mixed by their masks."""
 
@@ -160,6 +167,7 @@ class SlotAutoencoder(nn.Module):
         self.encoder = Encoder(channels, size)
         self.attention = SlotAttention(channels)
         self.decoder = SpatialBroadcastDecoder(channels, size)
+        self.apply(_start_as_published)
 
     def noise(self, count: int, generator: torch.Generator) -> Float[Tensor, "B S D"]:
         """Return what the slots of `count` images start from."""

@@ -1,6 +1,7 @@
 """A whole run of Slot Attention: images, trainer, run folder, checkpoints, scores over time."""
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -103,8 +104,19 @@ class _Session:
 
     def run(self, end: int) -> None:
         """Train to step `end`; save at intervals, at an interrupt and at the end."""
-        trainer, length = self.trainer, self.trainer.settings.length
-        at, saved = scored_steps(length), time.monotonic()
+        try:
+            self._learn(end)
+        except BaseException:
+            with suppress(DtisError):  # a full disk has no room for this, either
+                self.folder.update_manifest(status="failed")
+            raise
+        step, length = self.trainer.step, self.trainer.settings.length
+        left = "interrupted" if step < end else "stopped"
+        self._save("finished" if step == length else left)
+
+    def _learn(self, end: int) -> None:
+        trainer = self.trainer
+        at, saved = scored_steps(trainer.settings.length), time.monotonic()
         bar = tqdm(total=end, initial=trainer.step, unit="step", mininterval=20.0)
         with bar, between_steps() as interrupted:
             while trainer.step < end and not interrupted():
@@ -117,8 +129,6 @@ class _Session:
                         saved = time.monotonic()
         if self.losses:
             self._log(score=False)
-        left = "interrupted" if trainer.step < end else "stopped"
-        self._save("finished" if trainer.step == length else left)
 
     def _step(self) -> None:
         wall, cpu = time.monotonic(), time.process_time()
