@@ -116,8 +116,6 @@ class SpatialBroadcastDecoder(nn.Module):
         self.second = nn.Conv2d(channels, channels, KERNEL, padding="same")
         self.third = nn.Conv2d(channels, channels, KERNEL, padding="same")
         self.last = nn.Conv2d(channels, 4, 3, padding="same")
-        for name, side in zip(("rows", "columns"), size, strict=True):
-            self.register_buffer(name, _places_alike(side), persistent=False)
 
     def _first(self, slots: Float[Tensor, "M D"]) -> Float[Tensor, "M C H W"]:
         """Return the first convolution of slots, each repeated at all pixels, and of positions.
@@ -128,7 +126,8 @@ class SpatialBroadcastDecoder(nn.Module):
         """
         small = slots[:, :, None, None].expand(-1, -1, KERNEL, KERNEL)  # (M, D, 5, 5)
         small = F.conv2d(small, self.first.weight, padding="same")  # (M, C, 5, 5)
-        repeated = small[:, :, self.rows][:, :, :, self.columns]  # (M, C, H, W)
+        height, width = self.position.grid.shape[:2]
+        repeated = _stretched(_stretched(small, height, dim=2), width, dim=3)  # (M, C, H, W)
         return repeated + self.first(self.position())
 
     def forward(
@@ -143,12 +142,13 @@ class SpatialBroadcastDecoder(nn.Module):
         return features[:, :, :3], features[:, :, 3].softmax(dim=1)
 
 
-def _places_alike(side: int) -> Tensor:
-    """Return for each of `side` places the one of KERNEL places that lies as far from the ends."""
+def _stretched(small: Tensor, side: int, dim: int) -> Tensor:
+    """Return KERNEL places along `dim` as `side` of them, by repeats of the one in the middle."""
     half = KERNEL // 2
-    place = torch.arange(side)
-    end = place - (side - KERNEL)  # as counted from the other end
-    return torch.where(place < half, place, end.clamp(min=half))  # (side,)
+    first, middle, last = small.split([half, 1, half], dim)
+    sizes = [-1] * small.dim()
+    sizes[dim] = side - 2 * half
+    return torch.cat([first, middle.expand(sizes), last], dim)
 
 
 def _start_as_published(module: nn.Module) -> None:

@@ -64,7 +64,8 @@ class SlotTrainer:
             group["lr"] = self.rate()
         images = self.batch()
         noise = torch.Generator().manual_seed(self.seed * 1_000_003 + self.step)
-        loss = self.model.loss(images, self.model.noise(len(images), noise))
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.settings.bfloat16):
+            loss = self.model.loss(images, self.model.noise(len(images), noise))
         if not math.isfinite(loss.item()):
             raise DtisError(f"the loss is {loss.item()} at step {self.step}; try a lower --rate")
         self.optimizer.zero_grad(set_to_none=True)
