@@ -40,7 +40,7 @@ class SlotSettings:
     images: Images
     slots: Count
     length: Count  # steps
-    channels: Count = 32  # of encoder and decoder
+    channels: Count = 32  # of encoder and decoder; 64 were published for CLEVR6
     batch_size: Count = 16
     rate: Positive = 4e-4  # Adam's, at its highest
     warm_up: Annotated[float, Within(0, 1)] = 0.02  # of the length, in which rates rise

@@ -41,19 +41,17 @@ def scored_steps(length: int) -> set[int]:
     return {max(1, round(length * FIRST ** (1 - i / (SCORED - 1)))) for i in range(SCORED)}
 
 
-def train_slots(
-    settings: SlotSettings, out: Path | str, seed: int = 0, max_steps: int | None = None
-) -> BaselineFolder:
-    """Train into the folder `out`, to the end or to `max_steps`, and return it.
+def train_slots(settings: SlotSettings, out: Path | str, seed: int = 0) -> BaselineFolder:
+    """Train into the folder `out` and return it.
 
-    `resume_slots` goes on where this, or a Ctrl-C, stopped. Raises DtisError where the folder holds
+    After a Ctrl-C, or a kill, `resume_slots` goes on. Raises DtisError where the folder holds
     a run, for images that cannot be had, and a loss that is not finite.
     """
     with BaselineFolder(out).writing() as folder:
         learned, scored = _loaded(settings.images)
         trainer = SlotTrainer(settings, learned.images, seed)
         folder.begin(settings, seed, learned.fingerprint, learned.name)
-        _Session(folder, trainer, scored).run(max_steps or settings.length)
+        _Session(folder, trainer, scored).run()
     return folder
 
 
@@ -73,7 +71,7 @@ def resume_slots(out: Path | str) -> BaselineFolder:
         else:
             folder.start_again()
         folder.note_resumption(session.trainer.step)
-        session.run(settings.length)
+        session.run()
     return folder
 
 
@@ -102,24 +100,22 @@ class _Session:
         self.seconds = checkpoint.wall_seconds
         self.cpu_seconds = self.folder.metrics()[-1]["cpu_seconds"]  # of the same step
 
-    def run(self, end: int) -> None:
-        """Train to step `end`; save at intervals, at an interrupt and at the end."""
+    def run(self) -> None:
+        """Train to the end; save at intervals, at an interrupt and at the end."""
+        length = self.trainer.settings.length
         try:
-            self._learn(end)
+            self._learn(length)
         except BaseException:
             with suppress(DtisError):  # a full disk has no room for this, either
                 self.folder.update_manifest(status="failed")
             raise
-        step, length = self.trainer.step, self.trainer.settings.length
-        left = "interrupted" if step < end else "stopped"
-        self._save("finished" if step == length else left)
+        self._save("interrupted" if self.trainer.step < length else "finished")
 
-    def _learn(self, end: int) -> None:
-        trainer = self.trainer
-        at, saved = scored_steps(trainer.settings.length), time.monotonic()
-        bar = tqdm(total=end, initial=trainer.step, unit="step", mininterval=20.0)
+    def _learn(self, length: int) -> None:
+        trainer, at, saved = self.trainer, scored_steps(length), time.monotonic()
+        bar = tqdm(total=length, initial=trainer.step, unit="step", mininterval=20.0)
         with bar, between_steps() as interrupted:
-            while trainer.step < end and not interrupted():
+            while trainer.step < length and not interrupted():
                 self._step()
                 bar.update()
                 if trainer.step in at or trainer.step % LOG_EVERY == 0:

@@ -1,5 +1,6 @@
 """Runs of Slot Attention: repeated, gone on with, scored over time; and what is refused."""
 
+import signal
 from dataclasses import replace
 
 import pytest
@@ -7,8 +8,10 @@ from command_line import refused
 from small_run import assert_same_state
 
 from dtis_core.baselines import slot_session
+from dtis_core.baselines.records import BaselineFolder
 from dtis_core.baselines.settings import SlotSettings, slot_settings
 from dtis_core.baselines.slot_session import resume_slots, scored_steps, steps_in, train_slots
+from dtis_core.baselines.slot_trainer import SlotTrainer
 from dtis_core.cli import main
 from dtis_core.errors import DtisError
 
@@ -28,16 +31,45 @@ def whole(tmp_path_factory):
     return train_slots(small(), tmp_path_factory.mktemp("slots") / "whole", seed=3)
 
 
-def test_a_run_repeats_and_one_that_goes_on_equals_it(tmp_path, whole):
+def test_a_run_repeats(tmp_path, whole):
     assert_same_state(whole.path, train_slots(small(), tmp_path / "again", seed=3).path)
-    parts = train_slots(small(), tmp_path / "parts", seed=3, max_steps=2)
-    assert parts.manifest()["status"] == "stopped" and parts.manifest()["step"] == 2
-    resume_slots(parts.path)
-    assert_same_state(whole.path, parts.path)
-    assert parts.curve()[-1]["ARI"] == whole.curve()[-1]["ARI"]
     other = train_slots(small(), tmp_path / "other", seed=4)
     with pytest.raises(AssertionError):
         assert_same_state(whole.path, other.path)
+
+
+def before_step(monkeypatch, number, act):
+    """Let something happen before a step, counted from 0."""
+    step = SlotTrainer.train_step
+
+    def disturbed(trainer):
+        if trainer.step == number:
+            act()
+        return step(trainer)
+
+    monkeypatch.setattr(SlotTrainer, "train_step", disturbed)
+
+
+def test_a_run_that_goes_on_after_a_ctrl_c_equals_one_without(tmp_path, monkeypatch, whole):
+    with monkeypatch.context() as patch:
+        before_step(patch, 1, lambda: signal.raise_signal(signal.SIGINT))
+        parts = train_slots(small(), tmp_path / "parts", seed=3)
+    assert parts.manifest()["status"] == "interrupted" and parts.manifest()["step"] == 2
+    resume_slots(parts.path)
+    assert_same_state(whole.path, parts.path)
+    assert parts.curve()[-1]["ARI"] == whole.curve()[-1]["ARI"]
+
+
+def test_a_run_that_fails_says_so_and_starts_again(tmp_path, monkeypatch, whole):
+    def fail():
+        raise DtisError("the loss is nan")
+
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch, pytest.raises(DtisError, match="nan"):
+        before_step(patch, 3, fail)
+        train_slots(small(), out, seed=3)
+    assert BaselineFolder(out).manifest()["status"] == "failed"
+    assert_same_state(whole.path, resume_slots(out).path)
 
 
 def test_the_record_says_what_the_run_was(whole):
@@ -92,7 +124,7 @@ def test_what_is_wrong_is_said(tmp_path, capsys, arguments, parts):
 
 
 def test_a_run_of_other_images_is_not_gone_on_with(tmp_path):
-    folder = train_slots(small(), tmp_path / "run", max_steps=1)
+    folder = train_slots(small(length=1), tmp_path / "run")
     folder.update_manifest(data_fingerprint="another")
     with pytest.raises(DtisError, match="had other images"):
         resume_slots(folder.path)
