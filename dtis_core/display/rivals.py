@@ -5,12 +5,15 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from dtis_core.baselines.comparison import MINUTE, SCENE_SCORES, Race
 from dtis_core.display.figures import GREY, HUES, style
 from dtis_core.scoring.results import own_scores
 
 LINES = dict(zip(SCENE_SCORES, ("-", ":"), strict=True))
+MARKS = dict(zip(SCENE_SCORES, ("o", "x"), strict=True))
+TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)  # minutes
 RIVAL, OURS = HUES[5], HUES[4]
 
 
@@ -36,10 +39,11 @@ def _draw(race: Race, axes: Axes) -> None:
     for name in LINES:
         minutes = [folder.manifest()["wall_seconds"] / MINUTE for folder in race.ours]
         scores = [100 * own_scores(folder)[name] for folder in race.ours]
-        face = OURS if name == "ARI-FG" else "white"
-        axes.plot(minutes, scores, "o", color=OURS, markerfacecolor=face, label=f"ours, {name}")
+        axes.plot(minutes, scores, MARKS[name], color=OURS, label=f"ours, {name}")
     label = "Slot Attention, published\nARI-FG: 500,000 steps, GPU"
     published = float(race.published.split(" ")[0])
     axes.axhline(published, color=GREY, linestyle="--", label=label)
     axes.set(title=race.title, xlabel="minutes of one core", xscale="log")
-    axes.xaxis.set(major_formatter="{x:g}")
+    shown = axes.get_xlim()
+    axes.set(xticks=TICKS, xlim=shown)
+    axes.xaxis.set(major_formatter="{x:g}", minor_locator=NullLocator())
