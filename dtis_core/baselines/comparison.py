@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dtis_core.baselines.records import BaselineFolder, shipped_baselines
+from dtis_core.baselines.settings import SlotSettings
 from dtis_core.runs.run_folder import RunFolder
 from dtis_core.scoring.results import ROWS, own_scores, percent, shipped_runs
 
@@ -34,32 +35,35 @@ class Race:
         A rival that trained for longer has two lines: when it was first scored after the longest of
         ours had ended, and at its own end.
         """
-        rows = [
-            _row(
-                f"DTI-Sprites, {way}",
-                f"{self.minutes:.0f}",
-                [own_scores(f, how) for f in self.ours],
-            )
-            for way, how in {"one look": "one-look", "best": "best"}.items()
-        ]
+        rows = []
+        for way, how in {"one look": "one-look", "best": "best"}.items():
+            scores = [own_scores(folder, how) for folder in self.ours]
+            rows.append(_row(f"DTI-Sprites, {way}", self.minutes, scores))
         for rival in self.rivals:
             curve = rival.curve()
-            after = [line for line in curve if line["cpu_seconds"] >= MINUTE * self.minutes]
+            after = [line for line in curve if minutes_of(line) >= self.minutes]
             chosen = {line["step"]: line for line in (*after[:1], curve[-1])}
-            rows += [
-                _row(
-                    f"Slot Attention, {step:,} steps", f"{line['cpu_seconds'] / MINUTE:.0f}", [line]
-                )
-                for step, line in chosen.items()
-            ]
+            for step, line in chosen.items():
+                method = f"Slot Attention, {label(rival)}, {step:,} steps"
+                rows.append(_row(method, minutes_of(line), [line]))
         published = {"minutes": "on a GPU", "ARI-FG": self.published, "ARI": "–"}
         rows.append({"method": "Slot Attention, published, 500,000 steps"} | published)
         return [{"images": self.title} | row for row in rows]
 
 
-def _row(method: str, minutes: str, scores: Sequence[dict]) -> dict[str, str]:
+def label(rival: BaselineFolder) -> str:
+    """Return what tells runs of Slot Attention apart."""
+    return f"seed {rival.manifest()['seed']}, rate {rival.settings(SlotSettings).rate:g}"
+
+
+def minutes_of(line: dict) -> float:
+    """Return the processor's minutes up to a line of metrics."""
+    return line["cpu_seconds"] / MINUTE
+
+
+def _row(method: str, minutes: float, scores: Sequence[dict]) -> dict[str, str]:
     shown = {name: percent([score[name] for score in scores]) for name in SCENE_SCORES}
-    return {"method": method, "minutes": minutes} | shown
+    return {"method": method, "minutes": f"{minutes:.0f}"} | shown
 
 
 def races() -> list[Race]:

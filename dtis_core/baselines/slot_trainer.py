@@ -12,13 +12,14 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
+from dtis_core.baselines.records import BaselineFolder
 from dtis_core.baselines.settings import SlotSettings
 from dtis_core.baselines.slot_attention import SlotAutoencoder
 from dtis_core.datasets import SceneDataset
 from dtis_core.errors import DtisError
-from dtis_core.pictures import to_tensor
+from dtis_core.pictures import to_pixels, to_tensor
 from dtis_core.scoring.metrics import mean_ari, mean_ari_foreground
-from dtis_core.storage.weights import check_tensors
+from dtis_core.storage.weights import check_tensors, load_weights, read_tensors
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # Adam's, of each parameter
 CHUNK = 32  # images segmented at once, to bound memory
@@ -100,16 +101,28 @@ class SlotTrainer:
         self.step = step
 
 
-def segment(model: SlotAutoencoder, images: Pixels) -> Int64[np.ndarray, "N H W"]:
-    """Return which slot claims each pixel most; all slots start from noise of one seed."""
+def load_slots(folder: BaselineFolder) -> SlotAutoencoder:
+    """Return a run's trained model. Raises DtisError for damaged files."""
+    settings, file = folder.settings(SlotSettings), folder.path / "model.safetensors"
+    model = SlotAutoencoder(settings.slots, settings.channels, settings.images.size)
+    load_weights(model, read_tensors(file)[0], file)
+    return model
+
+
+def explain(model: SlotAutoencoder, images: Pixels) -> tuple[Pixels, Int64[np.ndarray, "N H W"]]:
+    """Return reconstructions, and which slot claims each pixel most.
+
+    All slots start from noise of one seed.
+    """
     noise = model.noise(len(images), torch.Generator().manual_seed(0))  # (N, S, D)
-    parts = []
+    rebuilt, slots = [], []
     with torch.inference_mode():
         for start in range(0, len(images), CHUNK):
             chosen = slice(start, start + CHUNK)
-            masks = model(centred(images[chosen]), noise[chosen])[1]  # (B, S, H, W)
-            parts.append(masks.argmax(dim=1).numpy())  # (B, H, W)
-    return np.concatenate(parts)
+            picture, masks = model(centred(images[chosen]), noise[chosen])
+            rebuilt.append(to_pixels((picture + 1) / 2))  # (B, H, W, 3)
+            slots.append(masks.argmax(dim=1).numpy())  # (B, H, W)
+    return np.concatenate(rebuilt), np.concatenate(slots)
 
 
 def slot_scores(model: SlotAutoencoder, data: SceneDataset) -> dict[str, float]:
@@ -117,7 +130,7 @@ def slot_scores(model: SlotAutoencoder, data: SceneDataset) -> dict[str, float]:
 
     A slot is a label like any other: none stands for the background.
     """
-    slots = segment(model, data.images)
+    slots = explain(model, data.images)[1]
     return {
         "ARI": mean_ari(data.masks, slots),
         "ARI-FG": mean_ari_foreground(data.masks, slots),

@@ -46,7 +46,8 @@ def test_a_rival_is_shown_after_no_fewer_minutes_than_ours_and_at_its_end(home):
     assert 3 < race.minutes < 20
     slots = [row for row in race.rows() if "steps" in row["method"]][:-1]
     assert [(row["minutes"], row["ARI-FG"]) for row in slots] == [("20", "20.0"), ("60", "60.0")]
-    assert slots[0]["method"] == "Slot Attention, 200 steps" and slots[0]["ARI"] == "10.0"
+    assert slots[0]["method"] == "Slot Attention, seed 0, rate 0.0004, 200 steps"
+    assert slots[0]["ARI"] == "10.0"
 
 
 @pytest.mark.parametrize("minutes", [(1, 3, 20), (1, 3)])
@@ -77,6 +78,6 @@ def test_only_records_of_a_method_on_the_same_images_are_found(home):
 def test_curves_are_drawn_in_minutes_and_percent(home):
     (axes,) = show_races([race_of(1, 3, 20, home=home)]).axes
     lines = {line.get_label(): line for line in axes.lines}
-    assert list(lines["Slot Attention, ARI-FG"].get_xdata()) == [1, 3, 20]
-    assert list(lines["Slot Attention, ARI"].get_ydata()) == pytest.approx([0.5, 1.5, 10])
+    assert list(lines["ARI-FG, seed 0, rate 0.0004"].get_xdata()) == [1, 3, 20]
+    assert list(lines["ARI, seed 0, rate 0.0004"].get_ydata()) == pytest.approx([0.5, 1.5, 10])
     assert len(lines["ours, ARI"].get_xdata()) == len(shipped_runs(PRESET))

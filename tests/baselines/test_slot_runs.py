@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 from command_line import refused
-from small_run import assert_same_state
+from small_run import assert_same_state, random_images
 
 from dtis_core.baselines import slot_session
 from dtis_core.baselines.records import BaselineFolder
 from dtis_core.baselines.settings import SlotSettings, slot_settings
 from dtis_core.baselines.slot_session import resume_slots, scored_steps, steps_in, train_slots
-from dtis_core.baselines.slot_trainer import SlotTrainer
+from dtis_core.baselines.slot_trainer import SlotTrainer, load_slots
 from dtis_core.cli import main
 from dtis_core.errors import DtisError
 
@@ -83,6 +83,8 @@ def test_the_record_says_what_the_run_was(whole):
     assert {name: scores[name] for name in ("ARI", "ARI-FG")} == {
         name: last[name] for name in ("ARI", "ARI-FG")
     }
+    trained = load_slots(whole).state_dict()
+    assert trained.keys() == SlotTrainer(small(), random_images(2), 0).model.state_dict().keys()
     assert [line["step"] for line in whole.curve()] == sorted(scored_steps(LENGTH))
 
 
