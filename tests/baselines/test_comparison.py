@@ -1,12 +1,14 @@
 """Rivals beside ours: which moment of a rival's training counts, and what is drawn."""
 
+import numpy as np
 import pytest
 
 from dtis_core.baselines import records
 from dtis_core.baselines.comparison import Race, k_means_table, race_table, races
 from dtis_core.baselines.records import BaselineFolder
 from dtis_core.baselines.settings import k_means_settings, slot_settings
-from dtis_core.display.rivals import show_races
+from dtis_core.datasets import load
+from dtis_core.display.rivals import show_races, show_slots
 from dtis_core.scoring.results import shipped_runs
 
 PRESET = "tetrominoes/fast"
@@ -81,3 +83,12 @@ def test_curves_are_drawn_in_minutes_and_percent(home):
     assert list(lines["ARI-FG, seed 0, rate 0.0004"].get_xdata()) == [1, 3, 20]
     assert list(lines["ARI, seed 0, rate 0.0004"].get_ydata()) == pytest.approx([0.5, 1.5, 10])
     assert len(lines["ours, ARI"].get_xdata()) == len(shipped_runs(PRESET))
+
+
+def test_recorded_slots_are_drawn_beside_their_images():
+    race, images = races()[0], load("tetrominoes", "validation", 2).images
+    fig = show_slots(race, images)
+    titles = [text.get_text() for text in fig.axes[0].texts]
+    seeds = [f"seed {rival.manifest()['seed']}" for rival in race.rivals]
+    assert titles == ["input", *(title for seed in seeds for title in (seed, "slots"))]
+    assert np.array_equal(fig.axes[0].images[0].get_array()[:70:2, :70:2], images[0] / 255)
