@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 
+from dtis_core.baselines.command import add_methods
 from dtis_core.errors import DtisError, NoLabels
 from dtis_core.paths import RUNS, user_path
 
@@ -202,6 +203,13 @@ def bench(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def baseline(arguments: argparse.Namespace) -> int:
+    """`dtis baseline METHOD PRESET`: run a rival on the images of a preset."""
+    from dtis_core.baselines.command import run
+
+    return 130 if run(arguments) == "interrupted" else 0
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     parser = argparse.ArgumentParser(prog="dtis", description=__doc__)
@@ -256,6 +264,7 @@ def build_parser() -> argparse.ArgumentParser:
     command("data", data).add_argument("preset")
 
     _add_render_arguments(command("render", render))
+    add_methods(command("baseline", baseline))
 
     sub = command("bench", bench)
     sub.add_argument(

@@ -12,7 +12,9 @@ from dtis_core.cli import build_parser, main
 from dtis_core.errors import DtisError
 from dtis_core.runs.run_folder import RunFolder
 
-COMMANDS = ("train", "sweep", "eval", "export", "results", "figures", "data", "render", "bench")
+COMMANDS = (
+    "train", "sweep", "eval", "export", "results", "figures", "data", "render", "baseline", "bench",
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dtis_core.baselines.comparison import k_means_table, race_table
 from dtis_core.paths import SHIPPED
 from dtis_core.runs.run_folder import RunFolder
 from dtis_core.scoring.results import markdown, result_table, short_table
@@ -36,6 +37,11 @@ def test_the_example_runs_as_it_stands():
 def test_the_table_of_data_sets_is_what_the_records_say():
     assert markdown(result_table()) in RESULTS
     assert markdown(short_table()) in README
+
+
+def test_the_tables_of_rivals_are_what_the_records_say():
+    assert markdown(race_table()) in RESULTS
+    assert markdown(k_means_table()) in RESULTS
 
 
 def rows() -> list[list[str]]:

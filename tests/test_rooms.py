@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "dtis_core"
 # A room's data come from its left; a comma sets two side by side.
 FLOW = """errors paths threads storage config pictures rendering datasets model search runs training
-scenes scoring display bench sweeps,workbook cli"""
+scenes scoring baselines display bench sweeps,workbook cli"""
 STEPS = [set(step.split(",")) for step in FLOW.split()]
 FOLDERS = sorted(file.parent.name for file in PACKAGE.glob("*/__init__.py"))
 MODULES = sorted(file.stem for file in PACKAGE.glob("*.py"))

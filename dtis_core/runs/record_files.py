@@ -1,6 +1,7 @@
 """A run's records as they must be: its manifest, and its lines of metrics."""
 
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from dtis_core.errors import DtisError
 from dtis_core.storage.files import as_object, parse_json, read_json, read_text
@@ -11,6 +12,20 @@ MANIFEST = {
 }  # fmt: skip
 """The fields that every manifest has."""
 LATER = {"scores": dict, "resumed": list}  # fields that it may have
+
+
+@runtime_checkable
+class Settings(Protocol):
+    """What a run depends on, but its seed: a configuration, or a baseline's settings."""
+
+    @property
+    def preset(self) -> str:
+        """What they are called."""
+        ...
+
+    def to_dict(self) -> dict:
+        """Return plain values, to be written as YAML."""
+        ...
 
 
 def read_manifest(file: Path) -> dict:

@@ -33,7 +33,7 @@ from dtis_core.config import Config, read_config
 from dtis_core.errors import DtisError
 from dtis_core.model.dti_sprites import DTISprites
 from dtis_core.paths import PACKAGE, user_path
-from dtis_core.runs.record_files import read_manifest, read_metrics
+from dtis_core.runs.record_files import Settings, read_manifest, read_metrics
 from dtis_core.runs.sprite_sheet import read_sprite_sheet, sprite_sheet
 from dtis_core.search.seeking import build_model
 from dtis_core.storage.files import (
@@ -135,7 +135,7 @@ class RunFolder:
         file = self.path / "manifest.json"
         return locked(file.with_name(".manifest.lock"), str(file), PATIENCE)
 
-    def begin(self, config: Config, seed: int, fingerprint: str, data_name: str) -> None:
+    def begin(self, config: Settings, seed: int, fingerprint: str, data_name: str) -> None:
         """Start a run's records. Raises DtisError where the folder already holds a run."""
         if self.exists:
             raise DtisError(
