@@ -7,6 +7,7 @@ import sys
 from dtis_core.baselines.command import add_methods
 from dtis_core.errors import DtisError, NoLabels
 from dtis_core.paths import RUNS, user_path
+from dtis_core.rendering.command import add_arguments as add_render_arguments
 
 
 def train(arguments: argparse.Namespace) -> int:
@@ -169,15 +170,9 @@ def data(arguments: argparse.Namespace) -> int:
 
 def render(arguments: argparse.Namespace) -> int:
     """`dtis render clevr`: render scenes as CLEVR's, with masks, for want of the official ones."""
-    from dtis_core.paths import data_root
-    from dtis_core.rendering.folder import render_folder
-    from dtis_core.rendering.order import Order, numbers_of
+    from dtis_core.rendering.command import run
 
-    counts = {split: getattr(arguments, split) for split in ("train", "validation", "final")}
-    order = Order(counts, arguments.seed, numbers_of(arguments.objects), arguments.size)
-    out = user_path(arguments.out or data_root() / "clevr6_rendered", "--out")
-    render_folder(order, out, arguments.jobs)
-    print(f"{sum(counts.values())} scenes in {out}, for 'clevr6-rendered'")
+    run(arguments)
     return 0
 
 
@@ -263,7 +258,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     command("data", data).add_argument("preset")
 
-    _add_render_arguments(command("render", render))
+    add_render_arguments(command("render", render))
     add_methods(command("baseline", baseline))
 
     sub = command("bench", bench)
@@ -299,17 +294,6 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
     former.add_argument("--overwrite", action="store_true", help="replace the run in --out")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE")
-
-
-def _add_render_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("scenes", choices=["clevr"])
-    parser.add_argument("--out", help="folder (clevr6_rendered, where the data lie)")
-    for split, count in {"train": 2000, "validation": 320, "final": 320}.items():
-        parser.add_argument(f"--{split}", type=int, default=count, help=f"scenes ({count})")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--jobs", type=int, help="processes; one for each core by default")
-    parser.add_argument("--objects", default="3-6", metavar="A-B", help="in a scene (3-6)")
-    parser.add_argument("--size", type=int, default=128, help="of the images, in pixels (128)")
 
 
 def _add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
