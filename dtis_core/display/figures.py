@@ -234,6 +234,18 @@ def sprites_of(snapshot: UInt8[np.ndarray, "K h w 4"]) -> Float[np.ndarray, "K 4
     return snapshot.transpose(0, 3, 1, 2) / 255
 
 
+def beside_prototypes(
+    prototypes: Float[np.ndarray, "K 4 h w"], sprites: Float[Tensor, "K 4 h w"]
+) -> Figure:
+    """Draw the prototypes of DTI-Clustering, without their masks, above sprites and masks."""
+    rows = {
+        "DTI-Clustering": to_pictures(prototypes[:, :3]),
+        "sprite": over_checkerboard(sprites, checks=DARK_CHECKS),
+        "mask": to_pictures(sprites[:, 3:].expand(-1, 3, -1, -1)),
+    }
+    return show_tiles(enlarge(np.stack(list(rows.values()))), rows=list(rows))
+
+
 def _moments(run: RunFolder, count: int, power: float) -> list[tuple[int, Pictures]]:
     """Return (step, sprites) of `count` snapshots, the denser at the start the higher `power`.
 

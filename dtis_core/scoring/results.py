@@ -49,6 +49,9 @@ ROWS = (
     Row("GTSRB-8 (real)", "gtsrb8/fast", {"accuracy": "89.4", "NMI": "–"}),
     Row("GTSRB-8 (real), DTI-Clustering", "gtsrb8/clustering", {"accuracy": "54.3", "NMI": "–"}),
     Row("SVHN (real)", "svhn/paper", {"accuracy": "63.1", "NMI": "–"}),
+    Row("house numbers (drawn)", "svhn-drawn/fast", {"accuracy": "–", "NMI": "–"}),
+    Row("house numbers (drawn), DTI-Clustering", "svhn-drawn/clustering",
+        {"accuracy": "–", "NMI": "–"}),
     Row("Weizmann Horse (real)", "weizmann/fast", {"accuracy": "87.9", "IoU": "–"}),
     Row("digits (real)", "digits/fast", {"accuracy": "–", "NMI": "–"}),
 )  # fmt: skip
