@@ -195,8 +195,14 @@ def _load(request: Request, title: str) -> SceneDataset:
     return SceneDataset(f"atari-{title} (played)", played.images, None, None)
 
 
+PREFIX = "atari-"
 for _title in GAMES:
-    register(f"atari-{_title}", files=False)(partial(_load, title=_title))
+    register(PREFIX + _title, files=False)(partial(_load, title=_title))
+
+
+def title_of(data: str) -> str | None:
+    """Return the title of the game that a data set is of, None for other data."""
+    return data.removeprefix(PREFIX) if data.startswith(PREFIX) else None
 
 
 def _make(

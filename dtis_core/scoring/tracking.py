@@ -3,6 +3,8 @@
 An object counts as found where something found lies within `NEAR` pixels of it, one to one.
 """
 
+import time
+
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from scipy import ndimage
@@ -10,6 +12,8 @@ from scipy.optimize import linear_sum_assignment
 
 from dtis_core.datasets.atari import Played, play
 from dtis_core.errors import DtisError
+from dtis_core.model.composition import squared_errors
+from dtis_core.pictures import to_tensor
 from dtis_core.scenes.clips import seen_in
 from dtis_core.scenes.run import Run
 
@@ -36,7 +40,7 @@ def tracking_scores(
         R2_x, R2_y: of the variance of a coordinate, how much what was found tells; the mean over
             objects that move along it. Each object is paired with what is nearest, one to one and
             however far, and frames where too little was found are left out. Not a number where
-            nothing moves.
+            nothing moves, or is found.
         one_kind: of the found objects, those of the kind that their sprite shows most.
         one_sprite: of the found objects, those shown by the sprite that shows their kind most.
 
@@ -63,23 +67,28 @@ def tracking_scores(
     return {
         "found": len(near) / int(shown.sum()),
         "false": (int((sprites > 0).sum()) - len(near)) / len(true),
-        "R2_x": _explained(true, found, nearest, 0),
-        "R2_y": _explained(true, found, nearest, 1),
+        "R2_x": _explained(true, shown, found, nearest, axis=0),
+        "R2_y": _explained(true, shown, found, nearest, axis=1),
         "one_kind": int(table.max(axis=1).sum()) / some,
         "one_sprite": int(table.max(axis=0).sum()) / some,
     }
 
 
 def _explained(
-    true: Places, found: Float[np.ndarray, "N Q 2"], pairs: Int[np.ndarray, "M 3"], axis: int
+    true: Places,
+    shown: Bool[np.ndarray, "N P"],
+    found: Float[np.ndarray, "N Q 2"],
+    pairs: Int[np.ndarray, "M 3"],
+    axis: int,
 ) -> float:
     """Return R² of a coordinate, averaged over the objects that move along it."""
     scores = []
     for number in range(true.shape[1]):
         frame, _, thing = pairs[pairs[:, 1] == number].T
-        x, y = true[frame, number, axis], found[frame, thing, axis]
-        if len(x) and x.std() > MOVES:
-            scores.append(1 - np.square(x - y).mean() / x.var())
+        moves = true[shown[:, number], number, axis]
+        if len(frame) and moves.std() > MOVES:
+            off = found[frame, thing, axis] - true[frame, number, axis]
+            scores.append(1 - np.square(off).mean() / moves.var())
     return float(np.mean(scores)) if scores else float("nan")
 
 
@@ -104,19 +113,33 @@ def median_frame(images: UInt8[np.ndarray, "N H W 3"]) -> UInt8[np.ndarray, "H W
     return np.median(images, axis=0).astype(np.uint8)
 
 
-def score_game(run: Run, played: Played, inference: str = "best") -> dict[str, float]:
-    """Return `tracking_scores` of what a run finds in frames of a game."""
-    seen = seen_in(run.decompose(played.images, inference=inference))
-    return _scores(played, seen.places.astype(float), seen.sprites)
+def evaluate_game(run: Run, title: str, split: str, count: int | None, inference: str) -> dict:
+    """Return `tracking_scores` of a run on `count` frames of a game, those of `blobs` beside.
+
+    What else is told is as by `evaluate`. Raises DtisError as `play` and `Run.decompose`.
+    """
+    played = play(title, split, count)
+    begun = time.perf_counter()
+    scene = run.decompose(played.images, inference=inference)
+    seconds = time.perf_counter() - begun
+    seen = seen_in(scene)
+    error = squared_errors(to_tensor(played.images), scene.reconstruction.cpu())
+    background = median_frame(play(title).images)
+    return {
+        "data": f"atari-{title} (played)",
+        "images": len(played.images),
+        "inference": inference,
+        **score_places(played, seen.places.astype(float), seen.sprites),
+        "blobs": score_places(played, *blobs(played.images, background)),
+        "reconstruction_error": float(error.double().mean()),
+        "sprites_used": len({*seen.sprites.flat} - {0}),
+        "ms_per_image": 1000 * seconds / len(played.images),
+    }
 
 
-def score_blobs(title: str, played: Played) -> dict[str, float]:
-    """Return `tracking_scores` of `blobs` on the median of the game's training frames."""
-    return _scores(played, *blobs(played.images, median_frame(play(title).images)))
-
-
-def _scores(
+def score_places(
     played: Played, found: Float[np.ndarray, "N Q 2"], sprites: Int[np.ndarray, "N Q"]
 ) -> dict[str, float]:
+    """Return `tracking_scores` of what was found in frames of a game."""
     kinds = [thing.kind for thing in played.game.things]
     return tracking_scores(played.places, played.shown, kinds, found, sprites)

@@ -5,72 +5,16 @@ import sys
 
 import numpy as np
 import pytest
+from fake_console import BLOCK, GAME, FakeConsole, shorten, with_dots
 
 from dtis_core import datasets
-from dtis_core.datasets import atari, records
-from dtis_core.datasets.atari import Axis, Game, Thing
+from dtis_core.datasets import atari
 from dtis_core.errors import DtisError
-
-BLOCK = 48  # frames of a game, in place of a thousand
-
-
-class FakeConsole:
-    """Two dots of 4 x 4 pixels: one goes where the player says, the other up and away."""
-
-    def __init__(self):
-        self.starts = 0
-
-    def reset_game(self):
-        self.starts += 1
-        self.x, self.y, self.frames = 40, 200, 0
-
-    def game_over(self):
-        return self.frames > 3000
-
-    def act(self, action):
-        self.frames += 1
-        self.x = min(max(self.x + {3: 1, 4: -1}.get(action, 0), 0), 90)
-        self.y = (self.y - 1) % 256
-
-    def getRAM(self):
-        memory = np.zeros(128, np.uint8)
-        memory[[7, 9]] = self.x, self.y
-        return memory
-
-    def getScreenRGB(self):
-        screen = np.full((210, 160, 3), 20, np.uint8)
-        screen[50:54, self.x + 20 : self.x + 24] = 255, 0, 0
-        if 0 < self.y <= 150:
-            screen[160 - self.y : 164 - self.y, 100:104] = 0, 255, 0
-        return screen
-
-
-DOTS = (
-    Thing("dot", "dot", (4, 4), Axis(21.5, 7), Axis(51.5)),
-    Thing("climber", "dot", (4, 4), Axis(101.5), Axis(161.5, 9, down=True), absent=9),
-)
-GAME = Game((20, 100), (30, 150), 2, (0, 3, 4), 10, DOTS)
 
 
 @pytest.fixture
 def dots(monkeypatch, tmp_path):
-    """A game of two dots, played on a console of its own."""
-    monkeypatch.setenv("DTIS_CACHE", str(tmp_path))
-    monkeypatch.setitem(atari.GAMES, "dots", GAME)
-    made = []
-
-    def console(title):
-        made.append(FakeConsole())
-        return made[-1]
-
-    monkeypatch.setattr(atari, "console", console)
-    shorten(monkeypatch)
-    return made
-
-
-def shorten(monkeypatch):
-    for module in (atari, records):
-        monkeypatch.setattr(module, "CHUNK", BLOCK)
+    return with_dots(monkeypatch, tmp_path)
 
 
 def test_truth_is_where_the_dots_are_seen(dots):
