@@ -1,9 +1,15 @@
 """A console that is a few lines: two dots, whose places its memory holds."""
 
 import numpy as np
+import torch
 
-from dtis_core.datasets import atari, records
+from dtis_core import datasets
+from dtis_core.config import load_preset
+from dtis_core.datasets import SceneDataset, atari, records
 from dtis_core.datasets.atari import Axis, Game, Thing
+from dtis_core.runs.run_folder import RunFolder
+from dtis_core.scenes.run import Run
+from dtis_core.search.seeking import build_model
 
 BLOCK = 48  # frames of a game, in place of a thousand
 
@@ -62,6 +68,22 @@ def with_dots(monkeypatch, folder):
         made.append(FakeConsole())
         return made[-1]
 
+    def load(request):
+        frames = atari.play("dots", request.split, request.count, request.seed)
+        return SceneDataset("dots", frames.images, None, None)
+
     monkeypatch.setattr(atari, "console", console)
+    monkeypatch.setitem(datasets.DATASETS, "atari-dots", load)
     shorten(monkeypatch)
     return made
+
+
+def dots_run(folder):
+    """A run in a folder, untrained, for 20 frames of the game of dots."""
+    folder.mkdir()
+    config = load_preset("tetrominoes").override(
+        ["model.image_size=[40, 60]", "model.sprite_size=[8, 8]", "search.inference_steps=1",
+         "data.name=atari-dots", "data.held_out=20"]
+    )  # fmt: skip
+    torch.manual_seed(0)
+    return Run(RunFolder(folder), config, build_model(config.model, config.search))

@@ -140,6 +140,7 @@ def evaluate_game(run: Run, title: str, split: str, count: int | None, inference
 def score_places(
     played: Played, found: Float[np.ndarray, "N Q 2"], sprites: Int[np.ndarray, "N Q"]
 ) -> dict[str, float]:
-    """Return `tracking_scores` of what was found in frames of a game."""
+    """Return `tracking_scores` of what was found in frames of a game, those that are numbers."""
     kinds = [thing.kind for thing in played.game.things]
-    return tracking_scores(played.places, played.shown, kinds, found, sprites)
+    scores = tracking_scores(played.places, played.shown, kinds, found, sprites)
+    return {name: score for name, score in scores.items() if np.isfinite(score)}
