@@ -19,7 +19,6 @@ from scipy.optimize import linear_sum_assignment
 
 from dtis_core.errors import DtisError
 from dtis_core.paths import user_path
-from dtis_core.scenes.change import carriers
 from dtis_core.scenes.scene import Scene
 from dtis_core.scenes.scene_json import model_fingerprint
 from dtis_core.storage.files import write_json, write_text
@@ -27,7 +26,7 @@ from dtis_core.storage.files import write_json, write_text
 FORMAT = "dtis tracks 1"
 FARTHEST = 0.3  # of the image's diagonal: a track goes on no farther, all changes counted
 OTHER_SPRITE = 0.15  # of the diagonal, as much as a change of sprite counts
-OTHER_COLOUR = 0.1  # and a change of the colours' gains by 1
+OTHER_COLOUR = 0.3  # and a change of colour by 1, the length of a channel
 LEAST = 0.5  # pixels of a mask that show
 PATIENCE = 5  # frames for which a track waits for an object that is not found
 
@@ -36,8 +35,8 @@ PATIENCE = 5  # frames for which a track waits for an object that is not found
 class Seen:
     """What was found of N objects in F frames; an object is seen where its sprite is not 0.
 
-    Places (x, y) and the image's diagonal are in pixels, 0 in the middle of the first, and colours
-    are gains.
+    Places (x, y) and the image's diagonal are in pixels, 0 in the middle of the first; colours are
+    in [0, 1].
     """
 
     sprites: Int[np.ndarray, "F N"]
@@ -66,15 +65,15 @@ class Clip:
         return cls(scene, layers, _taken(seen, layers))
 
     def rows(self) -> list[dict[str, float | int]]:
-        """Return what is seen: frame from 0, track from 1, sprite, x, y, and gains of colours."""
+        """Return what is seen: frame from 0, track from 1, sprite, x, y, and the colour."""
         tracks, rows = self.tracks, []
         for frame, track in np.argwhere(self.layers > 0):
             x, y = tracks.places[frame, track]
             row = {"frame": int(frame), "track": int(track) + 1}
             row |= {"sprite": int(tracks.sprites[frame, track])}
             row |= {"x": round(float(x), 2), "y": round(float(y), 2)}
-            for channel, gain in enumerate(tracks.colours[frame, track], 1):
-                row[f"gain_{channel}"] = round(float(gain), 3)
+            for channel, value in enumerate(tracks.colours[frame, track], 1):
+                row[f"channel_{channel}"] = round(float(value), 3)
             rows.append(row)
         return rows
 
@@ -87,7 +86,7 @@ class Clip:
         if path.suffix == ".csv":
             text = io.StringIO()
             channels = range(1, self.tracks.colours.shape[2] + 1)
-            names = ["frame", "track", "sprite", "x", "y", *(f"gain_{c}" for c in channels)]
+            names = ["frame", "track", "sprite", "x", "y", *(f"channel_{c}" for c in channels)]
             writer = csv.DictWriter(text, names, lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
@@ -104,7 +103,8 @@ class Clip:
 def seen_in(scene: Scene) -> Seen:
     """Return what is in the layers of a scene; a layer of which nothing shows is not seen.
 
-    An object's place is the middle of its mask, in so far as it lies in the image.
+    An object's place is the middle of its mask, in so far as it lies in the image, and its colour
+    the mean there.
     """
     alphas = scene.alphas[:, :, 0]  # (F, N, H, W)
     height, width = alphas.shape[-2:]
@@ -113,12 +113,8 @@ def seen_in(scene: Scene) -> Seen:
     y = alphas.sum(dim=3) @ torch.arange(height, device=alphas.device).to(alphas)
     places = torch.stack([x, y], dim=2) / mass.clamp(min=1e-6).unsqueeze(2)  # (F, N, 2)
     sprites = torch.where(mass > LEAST, scene.sprite_index, 0)
-    numbers = range(1, sprites.shape[1] + 1)
-    channels = scene.model.config.channels
-    if carriers(scene.model).get("colour") is None:
-        colours = torch.ones(*sprites.shape, channels)
-    else:
-        colours = torch.stack([scene.colour(layer) for layer in numbers], dim=1)  # (F, N, C)
+    shades = (scene.alphas * scene.layers).sum(dim=(3, 4))  # (F, N, C)
+    colours = shades / mass.clamp(min=1e-6).unsqueeze(2)
     found = (part.cpu().numpy() for part in (sprites, places, colours))
     return Seen(*found, math.hypot(height, width))
 
