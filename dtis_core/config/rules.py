@@ -41,6 +41,7 @@ def _search_rules(config: "Config") -> Rules:
     model, search = config.model, config.search
     residual, greedy = search.looks == "residual", model.selection == "greedy"
     yield greedy or not residual, "model.selection", "greedy where search.looks is residual"
+    yield residual or search.sees == "both", "search.sees", "both unless search.looks is residual"
     if search.depths == "sought":
         yield residual, "search.looks", "residual where search.depths is sought"
         yield model.occlusion == "fixed", "model.occlusion", "fixed where search.depths is sought"

@@ -61,6 +61,7 @@ class SearchConfig:
     head: Literal["pooled", "attention"] = "pooled"
     reach: Count = 3  # cells around an attention map's peak that count
     looks: Literal["image", "residual"] = "image"
+    sees: Literal["both", "difference"] = "both"  # image and rest, in a residual look
     fovea: bool = False  # each look reads its place at full resolution, taught by dreams
     harmonics: list[Count] = field(default_factory=list)  # at which the fovea reads angles
     turns: Count = 1  # rotations of each sprite that are candidates, on top of the predicted one

@@ -18,6 +18,7 @@ from dtis_core.paths import SHIPPED, user_path
 from dtis_core.pictures import to_pixels, to_tensor
 from dtis_core.runs.recorded import shipped_names
 from dtis_core.runs.run_folder import RunFolder
+from dtis_core.scenes.clips import Clip
 from dtis_core.scenes.scene import Scene
 from dtis_core.search.inference import search_for
 from dtis_core.search.nested import combined
@@ -183,3 +184,10 @@ class Run:
         model = run.model.eval()
         parts = [best_of_views(model, x, steps, polish, views) for x in batch.split(BATCH)]
         return Scene.of(model, combined(torch.cat, parts))
+
+    def decompose_clip(self, frames: np.ndarray | Tensor, inference: str = "best") -> Clip:
+        """Decompose successive frames of a clip, and follow each object through them.
+
+        Frames are as the images of `decompose`, and so are the errors raised.
+        """
+        return Clip.of(self.decompose(frames, inference=inference))

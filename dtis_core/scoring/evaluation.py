@@ -13,7 +13,7 @@ from dtis_core.scenes.run import Run
 from dtis_core.scenes.scene import Scene
 from dtis_core.scoring import metrics, papers_rule
 
-SCORES = ("ARI", "ARI-FG", "mACC", "mIoU", "accuracy", "NMI", "IoU")
+SCORES = ("ARI", "ARI-FG", "mACC", "mIoU", "accuracy", "NMI", "IoU", "found")
 CHUNK = 512  # images decomposed at once, to bound memory
 
 

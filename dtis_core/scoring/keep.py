@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from dtis_core.datasets import SceneDataset
+from dtis_core.datasets.atari import play, title_of
 from dtis_core.errors import DtisError
 from dtis_core.scenes.found import found_file, save_found
 from dtis_core.scenes.run import load
@@ -40,7 +41,12 @@ def keep(
         parts.append((scene.sprite_index[:, 0], scene.instance_map))
     found = [torch.cat(each).cpu().numpy() for each in zip(*parts, strict=True)]
     file = found_file(run, config.data.name, split)
-    save_found(file, kept, facts(data, *found, run.config.model.sprites))
+    if title := title_of(config.data.name):
+        played = play(title, split, len(data))
+        known = {"places": played.places, "shown": played.shown.astype(np.uint8)}
+    else:
+        known = facts(data, *found, run.config.model.sprites)
+    save_found(file, kept, known)
     return file
 
 

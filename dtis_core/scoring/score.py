@@ -7,6 +7,7 @@ from pathlib import Path
 from dtis_core import datasets
 from dtis_core.config import Config, DataConfig
 from dtis_core.datasets import SceneDataset
+from dtis_core.datasets.atari import title_of
 from dtis_core.errors import DtisError
 from dtis_core.paths import SHIPPED, user_path
 from dtis_core.runs.run_folder import commit
@@ -14,6 +15,7 @@ from dtis_core.scenes.run import Run, load
 from dtis_core.scoring.evaluation import evaluate
 from dtis_core.scoring.readings import is_readable, readings
 from dtis_core.scoring.results import score_key
+from dtis_core.scoring.tracking import evaluate_game
 from dtis_core.search.inference import INFERENCES
 
 READ = 64  # images of which scenes are composed to tell how well one look reads them
@@ -39,7 +41,10 @@ def score(
     manifest = run.manifest  # which a training may change meanwhile
     config, split, data = data_of(run, split, data_name, path)
     scores = {"run": run.folder.path.name, "preset": run.config.preset, "split": split}
-    scores |= evaluate(run, data, inference=inference)
+    if title := title_of(config.data.name):
+        scores |= evaluate_game(run, title, split, len(data), inference)
+    else:
+        scores |= evaluate(run, data, inference=inference)
     if inference == "one-look" and is_readable(run.model):
         scores["readings"] = readings(run, data.images[:READ])
     scores |= {k: manifest.get(k) for k in ("seed", "step", "commit", "device", "wall_seconds")}

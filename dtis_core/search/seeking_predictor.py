@@ -11,7 +11,7 @@ from dtis_core.config import ModelConfig, SearchConfig
 from dtis_core.model.canvas import pixel_centres
 from dtis_core.model.predictor import LayerwiseMLP, Look, Pooling, Prediction, Predictor
 from dtis_core.model.transformations import Position, Sequence
-from dtis_core.search.fovea import REACH, Fovea, Glance, angles_of
+from dtis_core.search.fovea import DIFFERENCE_GAIN, REACH, Fovea, Glance, angles_of
 from dtis_core.search.transformations import Placement
 
 FARTHEST = 0.99  # place, in half image sides
@@ -113,8 +113,8 @@ class SeekingPrediction(Prediction):
 class SeekingPredictor(Predictor):
     """The paper's heads on attended features, where `search.head` says so.
 
-    With residual looks it sees 2C channels, the image and what is explained of it, and predicts one
-    layer at a time.
+    With residual looks it sees 2C channels, the image and what is explained of it, or the C
+    channels of their difference, and predicts one layer at a time.
     """
 
     def __init__(
@@ -128,7 +128,8 @@ class SeekingPredictor(Predictor):
         self.search = search
         C, L = config.channels, config.layers
         one = search.looks == "residual"
-        self.build(config, sequences, image_size, 2 * C if one else C, 1 if one else L)
+        both = one and search.sees == "both"
+        self.build(config, sequences, image_size, 2 * C if both else C, 1 if one else L)
         self.at = translation_slice(sequences[0])
         if search.fovea:
             height, width = (
@@ -159,6 +160,17 @@ class SeekingPredictor(Predictor):
         if self.search.head == "pooled":
             return super().build_occlusion_head(pairs)
         return LayerwiseMLP(1, 2 * self.look.size, min(pairs, 1), self.kind)
+
+    def encode(self, images: Float[Tensor, "B D H W"]) -> Float[Tensor, "B F y x"]:
+        """Return the encoder's maps.
+
+        In a difference all that is explained is zero, as the padding of convolutions is: so the
+        border of an image does not stand out more than small objects do.
+        """
+        if self.search.sees == "difference":
+            image, rest = images.chunk(2, dim=1)
+            images = DIFFERENCE_GAIN * (image - rest)
+        return super().encode(images)
 
     def forward(
         self, images: Float[Tensor, "B C H W"], avoided: Float[Tensor, "B n 2"] | None = None

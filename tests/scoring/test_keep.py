@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from fake_console import dots_run, with_dots
 from small_run import SMALL
 
 from dtis_core.cli import main
-from dtis_core.datasets import SceneDataset
+from dtis_core.datasets import SceneDataset, atari
 from dtis_core.scenes.found import load_facts, load_found
 from dtis_core.scenes.run import load
+from dtis_core.scoring import keep as keeping
 from dtis_core.scoring.keep import facts
 from dtis_core.scoring.metrics import adjusted_rand_index
 
@@ -41,6 +43,21 @@ def test_of_scenes_it_gives_each_images_ari():
 def test_without_truth_nothing_is_known():
     assert facts(dataset(None, None), CHOSEN, INSTANCES, sprites=3) == {}
     assert facts(dataset(None, np.ones((3, 2), int)), CHOSEN, INSTANCES, sprites=3) == {}
+
+
+def test_of_games_it_keeps_where_things_are(monkeypatch, tmp_path):
+    with_dots(monkeypatch, tmp_path / "cache")
+    run = dots_run(tmp_path / "run")
+    monkeypatch.setattr(keeping, "load", lambda name: run)
+    keeping.keep("run", count=3)
+    known, played = (
+        load_facts(run, "atari-dots", "validation"),
+        atari.play("dots", "validation", 20),
+    )
+    assert np.array_equal(known["places"], played.places)
+    assert np.array_equal(known["shown"], played.shown)
+    found = load_found(run, "atari-dots", "validation", [2])
+    assert found.sprite_index.tolist() == run.decompose(played.images[2:3]).sprite_index.tolist()
 
 
 @pytest.mark.whole_runs

@@ -207,6 +207,7 @@ def test_more_turns_at_inference_fit_at_least_as_well():
     [
         ("search.looks=residual\nmodel.selection=exhaustive", "model.selection must be greedy"),
         ("search.depths=sought", "search.looks must be residual"),
+        ("search.sees=difference", "search.sees must be both unless search.looks is residual"),
         ("model.sprite_transformations=[]", "search.turns must be 1 without similarity"),
         ("search.inference_turns=0", "search.inference_turns must be at least 1"),
     ],
@@ -221,6 +222,16 @@ def test_searches_that_cannot_be(setting, problem):
                 *setting.split(),
             ]
         )
+
+
+def test_a_predictor_of_differences_sees_what_is_missing_and_nothing_else():
+    encode = randomised(search=replace(SEARCH, sees="difference")).predictor.encode
+    one, other = torch.rand(2, 2, 3, *SIZE, generator=torch.manual_seed(0), dtype=torch.float64)
+    explained = encode(torch.cat([one, one], dim=1))
+    assert torch.equal(explained, encode(torch.cat([other, other], dim=1)))
+    missing = encode(torch.cat([one, other], dim=1))
+    assert not torch.allclose(missing, explained)
+    torch.testing.assert_close(encode(torch.cat([one + 0.1, other + 0.1], dim=1)), missing)
 
 
 def test_attention_goes_elsewhere_than_to_avoided_places():
