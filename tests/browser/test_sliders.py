@@ -140,6 +140,15 @@ def assert_shows(editor, scene):
         time.sleep(0.1)
 
 
+def settled(editor, name):
+    """Wait until a slider says the same for a while, and return what it says."""
+    before, now = None, value(editor, name)
+    while now != before:
+        time.sleep(0.5)
+        before, now = now, value(editor, name)
+    return now
+
+
 def test_a_flip_book_is_turned(page):
     book = page.get_by_role("group", name="book", exact=True)
     following = book.get_by_role("button", name="Next", exact=True)
@@ -170,6 +179,7 @@ def test_the_picture_follows_each_slider(editor, unedited):
 
 
 def test_the_picture_follows_a_drag(page, editor, unedited):
+    slider(editor, "x").scroll_into_view_if_needed()
     box = slider(editor, "x").bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x, y)
@@ -177,8 +187,9 @@ def test_the_picture_follows_a_drag(page, editor, unedited):
     for step in range(40):
         page.mouse.move(x + step, y)
     page.mouse.up()
-    assert value(editor, "x") > 0.1
-    assert_shows(editor, unedited.edit(1, shift=(value(editor, "x"), 0.0)))
+    dragged = settled(editor, "x")
+    assert dragged > 0.1
+    assert_shows(editor, unedited.edit(1, shift=(dragged, 0.0)))
     editor.locator(".widget-button", has_text="Undo").click()  # all of the drag at once
     assert_shows(editor, unedited)
 
