@@ -20,6 +20,7 @@ from dtis_core.errors import DtisError
 from dtis_core.pictures import to_pixels, to_tensor
 from dtis_core.scoring.metrics import mean_ari, mean_ari_foreground
 from dtis_core.storage.weights import check_tensors, load_weights, read_tensors
+from dtis_core.training.order import batch_numbers
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # Adam's, of each parameter
 CHUNK = 32  # images segmented at once, to bound memory
@@ -53,11 +54,10 @@ class SlotTrainer:
         return settings.rate * min(1.0, rise) * 0.5 ** (progress / settings.half_life)
 
     def batch(self) -> Float[Tensor, "B 3 H W"]:
-        """Return the present step's images; each pass over them has its own order."""
-        size = self.settings.batch_size
-        epoch, index = divmod(self.step, len(self.images) // size)
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
-        return centred(self.images[order[index * size : (index + 1) * size]])
+        """Return the present step's images."""
+        size, count = self.settings.batch_size, len(self.images)
+        numbers = batch_numbers(self.seed, self.step, count, size, count // size)
+        return centred(self.images[numbers])
 
     def train_step(self) -> float:
         """Do one step and return its loss. Raises DtisError where the loss is not finite."""

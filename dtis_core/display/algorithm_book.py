@@ -41,17 +41,13 @@ class Step:
 
 @torch.no_grad()
 def algorithm_steps(
-    images: Float[Tensor, "1 C H W"],
-    occlusion: Float[Tensor, "1 M M"],
-    backgrounds: Float[Tensor, "1 G C H W"],
-    candidates: Sequence[Candidates],
-    penalty: float,
-    empty: bool,
-    steps: int,
+    choice: Choice, candidates: Sequence[Candidates], penalty: float, empty: bool, steps: int
 ) -> list[Step]:
-    """Return each choice that `greedy_selection` makes for one image; arguments are as there."""
-    choice, made = Choice(images, occlusion, backgrounds, len(candidates)), []
-    black = float(squared_errors(images, torch.zeros_like(images)))
+    """Return each choice that `greedy_selection` makes for one image, of which `choice` is to be.
+
+    Other arguments are as there.
+    """
+    made, black = [], float(squared_errors(choice.images, torch.zeros_like(choice.images)))
     for iteration in range(1, steps + 1):
         for layer in range(1 - choice.below, len(candidates) + 1):
             others = choice.sprites[0].tolist()
@@ -82,7 +78,8 @@ def algorithm_book(
     steps: int,
 ) -> FlipBook:
     """Show Algorithm 1 for one image, choice by choice; arguments are as for `greedy_selection`."""
-    made = algorithm_steps(images, occlusion, backgrounds, candidates, penalty, empty, steps)
+    choice = Choice(images, occlusion, backgrounds, len(candidates))
+    made = algorithm_steps(choice, candidates, penalty, empty, steps)
     pictures = [backdrops(backgrounds[0]), *(sprites_alone(one) for one in candidates)]
     image, held, frames = as_picture(images[0]), {}, []
     for step in made:

@@ -116,6 +116,7 @@ def median_frame(images: UInt8[np.ndarray, "N H W 3"]) -> UInt8[np.ndarray, "H W
 def evaluate_game(run: Run, title: str, split: str, count: int | None, inference: str) -> dict:
     """Return `tracking_scores` of a run on `count` frames of a game, those of `blobs` beside.
 
+    `known` is the share of frames that are among those to train on, for a console repeats itself.
     What else is told is as by `evaluate`. Raises DtisError as `play` and `Run.decompose`.
     """
     played = play(title, split, count)
@@ -124,13 +125,15 @@ def evaluate_game(run: Run, title: str, split: str, count: int | None, inference
     seconds = time.perf_counter() - begun
     seen = seen_in(scene)
     error = squared_errors(to_tensor(played.images), scene.reconstruction.cpu())
-    background = median_frame(play(title).images)
+    trained = play(title).images
+    known = {frame.tobytes() for frame in trained}
     return {
         "data": f"atari-{title} (played)",
         "images": len(played.images),
         "inference": inference,
         **score_places(played, seen.places.astype(float), seen.sprites),
-        "blobs": score_places(played, *blobs(played.images, background)),
+        "blobs": score_places(played, *blobs(played.images, median_frame(trained))),
+        "known": float(np.mean([frame.tobytes() in known for frame in played.images])),
         "reconstruction_error": float(error.double().mean()),
         "sprites_used": len({*seen.sprites.flat} - {0}),
         "ms_per_image": 1000 * seconds / len(played.images),

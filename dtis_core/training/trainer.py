@@ -25,6 +25,7 @@ from dtis_core.training.dreams import Dreams
 from dtis_core.training.feasible import check_batch, check_steps
 from dtis_core.training.objective import Objective
 from dtis_core.training.optimizer import NETWORKS, build_optimizer
+from dtis_core.training.order import batch_numbers
 from dtis_core.training.ranks import ALONE, Ranks
 from dtis_core.training.restarts import keep_only, reassign
 from dtis_core.training.schedule import half_cosine
@@ -189,13 +190,10 @@ class Trainer:
         return self._scaled(self._images(self.ranks.share(self._numbers())))
 
     def _numbers(self) -> np.ndarray:
-        """Return the numbers of the present step's images: each epoch is its own permutation."""
-        epoch, index = divmod(self.step, self.steps_per_epoch)
+        """Return the numbers of the present step's images."""
         size = self.config.training.batch_size
-        if getattr(self, "_order_of", None) != epoch:
-            self._order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
-            self._order_of = epoch
-        return self._order[index * size : (index + 1) * size]
+        count, epoch = len(self.images), self.steps_per_epoch
+        return batch_numbers(self.seed, self.step, count, size, epoch)
 
     def _images(self, chosen: np.ndarray) -> Float[Tensor, "B C H W"]:
         """Return images in [0, 1], given by their numbers."""

@@ -18,7 +18,7 @@ from dtis_core.display.ranking_book import ranking_book
 from dtis_core.display.scripts import FLIP_BOOK, STAGE, module_of
 from dtis_core.errors import DtisError
 from dtis_core.model.composition import compose, put_background_below, squared_errors
-from dtis_core.model.selection import greedy_selection
+from dtis_core.model.selection import Choice, greedy_selection
 from dtis_core.pictures import to_pixels, to_tensor
 from dtis_core.scenes.subsets import subsets_of
 
@@ -54,10 +54,15 @@ def loss_of(problem, background, sprites):
     return error + penalty * sum(k > 0 for k in sprites), composite[0]
 
 
+def steps_of(problem):
+    images, occlusion, backgrounds, layers, *rules = problem
+    return algorithm_steps(Choice(images, occlusion, backgrounds, len(layers)), layers, *rules)
+
+
 @pytest.mark.parametrize("kind", PROBLEMS)
 def test_the_steps_are_those_of_algorithm_1(kind):
     own, chosen, before = problem(*kind), {}, loss_of(problem(*kind), None, [0] * L)[0]
-    for number, step in enumerate(algorithm_steps(*own)):
+    for number, step in enumerate(steps_of(own)):
         place = number % (L + bool(kind[0])) + (not kind[0])
         assert (step.iteration, step.layer) == (number // (L + bool(kind[0])) + 1, place)
         for k, loss in enumerate(step.losses.tolist()):
@@ -81,7 +86,7 @@ def test_the_steps_are_those_of_algorithm_1(kind):
 
 def test_the_algorithms_frames_mark_what_was_chosen():
     own = problem(*PROBLEMS[2])
-    book, steps = algorithm_book(*own).book, algorithm_steps(*own)
+    book, steps = algorithm_book(*own).book, steps_of(own)
     assert len(book["frames"]) == len(steps) == T * (L + 1)
     for frame, step in zip(book["frames"], steps, strict=True):
         [row] = frame["rows"]
