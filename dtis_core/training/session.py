@@ -251,6 +251,7 @@ class _Session:
             network_rate=trainer.optimizer.param_groups[0]["lr"],
             reassigned=trainer.reassigned,
             dead_sprites=trainer.dead_sprites,
+            layers_used=[round(share, 3) for share in trainer.layers_used.tolist()],
             **({"problems": problems} if problems else {}),
         )
         self.bar.set_postfix_str(f"loss {loss:.4f}, {rate:.0f} images/s", refresh=False)

@@ -71,6 +71,8 @@ class Trainer:
         self.dead_sprites, self.invisible = 0, 0.0
         self.share = torch.zeros(self.sprites, dtype=torch.float64)
         self.hidden = 0  # layers in use that showed nothing, since the last count
+        # Of the last batch: the share of its images in which each layer holds a sprite.
+        self.layers_used = torch.zeros(config.model.layers)
 
     @property
     def halvings(self) -> int:
@@ -303,8 +305,10 @@ class Trainer:
         brightest = scene.alphas[:, -sprites.shape[1] :].detach().amax(dim=(2, 3, 4))  # (B, L)
         hidden = ((sprites > 0) & (brightest < VISIBLE)).sum()
         uses = torch.bincount(sprites.flatten(), minlength=self.sprites + 1)[1:]
-        counts = self.ranks.total(torch.cat([uses, hidden[None]])).cpu()
-        self.usage += counts[:-1]
+        used = (sprites > 0).sum(dim=0)  # (L,)
+        counts = self.ranks.total(torch.cat([uses, used, hidden[None]])).cpu()
+        self.usage += counts[: len(uses)]
+        self.layers_used = counts[len(uses) : -1] / len(self._numbers())
         self.hidden += int(counts[-1])
 
     def _reassign_and_retire(self) -> None:

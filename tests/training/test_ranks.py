@@ -61,6 +61,8 @@ def test_two_ranks_are_as_one_process_restarts_included(ranks, alone):
         folder.metrics()[-1]["reassigned"] for folder in (alone, RunFolder(ranks / "whole"))
     ]
     assert restarted[0] == restarted[1] > 3
+    used = [folder.metrics()[-1]["layers_used"] for folder in (alone, RunFolder(ranks / "whole"))]
+    assert used[0] == used[1]
     losses = [folder.metrics()[-1]["loss"] for folder in (alone, RunFolder(ranks / "whole"))]
     assert losses[0] == pytest.approx(losses[1], abs=1e-6)
 

@@ -281,6 +281,15 @@ def test_metrics_after_the_checkpoint_are_dropped_when_resuming(tmp_path):
     assert all(line["loss"] < 1 for line in folder.metrics())
 
 
+def test_metrics_say_in_how_many_images_a_layer_is_in_use(tmp_path):
+    config = small("training.length=20")
+    full = train(config, tmp_path / "full", quiet=True).metrics()[-1]["layers_used"]
+    assert full == [1.0] * config.model.layers  # there is no empty sprite
+    dear = config.override(["model.empty_sprite=true", "model.penalty=9"])
+    empty = train(dear, tmp_path / "empty", quiet=True).metrics()[-1]["layers_used"]
+    assert empty == [0.0] * config.model.layers
+
+
 def test_a_run_that_shows_nothing_is_called_stuck(tmp_path, monkeypatch):
     monkeypatch.setattr(health, "PATIENCE", 0)
     config = small("training.length=20", "training.mask_rate=1e-9", "model.mask_noise=0",
