@@ -62,7 +62,7 @@ def playground(scenes: Sequence[PlayScene], title: str, introduction: str) -> st
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{html.escape(title)}</title>
-<style>{PAGE_STYLE}{style("stage.css")}</style>
+<style>{PAGE_STYLE}{style("picture.css", "stage.css")}</style>
 </head>
 <body>
 <h1>{html.escape(title)}</h1>

@@ -28,6 +28,11 @@ VIEW = "application/vnd.jupyter.widget-view+json"
 ALIVE = {
     "dtis_core.display.stage.Stage": ("stage", ("description", "edits", "before", "side")),
     "dtis_core.display.flipbook.FlipBook": ("flipbook", ("book",)),
+    "dtis_core.display.layer_board.LayerBoard": (
+        "layers",
+        ("layers", "occlusion", "shifts", "opacity"),
+    ),
+    "dtis_core.display.module_board.ModuleBoard": ("module", ("module", "values")),
 }
 """Widgets that need no kernel: the kind and the state of each, as `alone_element` takes them."""
 
@@ -35,9 +40,9 @@ ALIVE = {
 def page_of(executed: Path, links: Sequence[tuple[str, str]] = ()) -> str:
     """Return an executed notebook as one HTML page, its pictures inside, which fetches nothing.
 
-    Stages and flip books are alive there, without a kernel; formulas are MathML; cells that only
-    import or check are folded, and links to notebooks lead to their pages. `links` are (words,
-    place) at the top.
+    Stages, boards and flip books are alive there, without a kernel; formulas are MathML; cells that
+    only import or check are folded, and links to notebooks lead to their pages. `links` are
+    (words, place) at the top.
     """
     config = Config({"NbConvertBase": {"display_data_priority": list(SHOWN)}})
     here = FileSystemLoader(Path(__file__).parent)

@@ -12,6 +12,13 @@ export function element(name, attributes = {}, ...children) {
   return node;
 }
 
+export function shape(name, attributes = {}) {
+  // An element of a drawing, SVG.
+  const node = document.createElementNS('http://www.w3.org/2000/svg', name);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  return node;
+}
+
 export function paint(canvas, values, [H, W], channels, alpha) {
   // Draw values (C, H, W) in [0, 1], grey where there is one channel, under an alpha (H, W).
   if (canvas.width !== W || canvas.height !== H) [canvas.width, canvas.height] = [W, H];
