@@ -220,5 +220,7 @@ def test_modules_are_whole_and_stills_are_pictures(make):
     assert not re.search(r"^(import|export (?!default))", source, re.MULTILINE)
     names = re.findall(r"^(?:export )?(?:const|let|function) (\w+)", source, re.MULTILINE)
     assert len(names) == len(set(names)) and "innerHTML" not in source
+    renamed = re.compile(r"^import [^;]* as ", re.MULTILINE)  # which a whole module would not know
+    assert not [file.name for file in WEB.glob("*.js") if renamed.search(file.read_text())]
     bundle, _ = one._repr_mimebundle_()
     assert {"text/plain", "image/png"} < set(bundle) and "layers={" not in repr(one)

@@ -9,7 +9,7 @@ export const told = (x, digits = 2) => {
 
 export function sliderFor(label, low, high, step, act) {
   // Return {row, set}: a labelled slider with its value beside it, and what moves it without `act`.
-  const shown = element('output');
+  const shown = element('span', {'aria-hidden': 'true'}); // the slider says it
   const input = element('input', {type: 'range', min: low, max: high, step,
     oninput: () => act(Number(input.value))});
   const row = element('label', {class: 'dtis-slider'}, element('span', {}, label), input, shown);
