@@ -6,10 +6,11 @@ import re
 from pathlib import Path
 
 WEB = Path(__file__).parent / "web"
-STAGE = ("transformations.js", "changes.js", "composition.js", "drawing.js", "stage.js")
+DRAWN = ("transformations.js", "changes.js", "composition.js", "drawing.js")
+STAGE = (*DRAWN, "stage.js")
 FLIP_BOOK = ("drawing.js", "flipbook.js")
-LAYERS = (*STAGE[:4], "controls.js", "layers.js", "layer_board.js")
-MODULE = (*STAGE[:4], "controls.js", "handles.js", "module_board.js")
+LAYERS = (*DRAWN, "controls.js", "layers.js", "layer_board.js")
+MODULE = (*DRAWN, "controls.js", "handles.js", "module_board.js")
 LINE_OF_MODULES = re.compile(r"^import [^;]*;\n", re.MULTILINE)
 EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
 ALONE = """

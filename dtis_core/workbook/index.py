@@ -30,7 +30,8 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 84rem; margin: 2rem auto
   padding: 0 1rem; }
 h1 { font-size: 1.6rem; margin-bottom: .5rem; } h2 { font-size: 1.15rem; margin: 0; }
 header p { max-width: 75ch; } a { color: inherit; }
-.start { border: 0; padding: 0 0 .5rem; } .start ol { margin: .25rem 0; } .start li:first-child { font-weight: 600; }
+.start { border: 0; padding: 0 0 .5rem; } .start ol { margin: .25rem 0; }
+.start li:first-child { font-weight: 600; }
 nav { font-size: .9rem; } nav ol { list-style: none; margin: 0; padding: 0; }
 nav a { text-decoration: none; display: block; padding: .1rem 0; } nav a:hover { text-decoration:
   underline; }

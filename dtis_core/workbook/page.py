@@ -63,6 +63,7 @@ def page_of(executed: Path, links: Sequence[tuple[str, str]] = ()) -> str:
             cell.source = with_formulas(NOTEBOOK.sub(r"\1.html", cell.source))
         else:
             cell.metadata["fold"] = _folded(cell.source)
+    book.metadata.title = _title(book) or executed.stem
     page = exporter.from_notebook_node(book, {"links": list(links)})[0]
     return page.replace("</body>", f"{alone_module()}</body>") if alive else page
 
@@ -81,6 +82,13 @@ def with_formulas(markdown: str) -> str:
             return found[0]
 
     return FORMULA.sub(set_formula, markdown)
+
+
+def _title(book: NotebookNode) -> str:
+    """Return a notebook's first heading, nothing if it has none."""
+    texts = [cell.source for cell in book.cells if cell.cell_type == "markdown"]
+    found = re.search(r"^# (.+)$", "\n".join(texts), re.MULTILINE)
+    return found[1] if found else ""
 
 
 def _folded(code: str) -> str:

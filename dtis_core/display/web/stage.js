@@ -117,7 +117,7 @@ export function mount(root, host, width = 360) {
       one.disabled = !chosen;
       one.setAttribute('aria-pressed', Boolean(chosen) && spriteOf(scene, object()) === k + 1);
     });
-    status.textContent = chosen ? name(chosen) : 'Click an object, or choose a layer.';
+    status.textContent = chosen ? name(chosen) : 'Drag an object, or choose a layer.';
   }
 
   const name = number => {
