@@ -5,13 +5,13 @@ drawn when the book is made; web/flipbook.js only shows it.
 """
 
 from base64 import b64encode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import anywidget
 import numpy as np
 import traitlets
 
+from dtis_core.display.alive import Alive
 from dtis_core.display.scripts import FLIP_BOOK, module_of, style
 from dtis_core.display.widgets import Picture, joined, png_bytes
 from dtis_core.errors import DtisError
@@ -116,7 +116,7 @@ def _packed_cards(cards: Sequence[Card], sheet: Sheet) -> list[dict]:
     ]
 
 
-class FlipBook(anywidget.AnyWidget):
+class FlipBook(Alive):
     """Frames in a notebook, one at a time; alive on a page without a kernel, too.
 
     Pictures are uint8 (h, w, 3), all of one size. With `orders`, the names of the frames' order and
@@ -132,13 +132,7 @@ class FlipBook(anywidget.AnyWidget):
         super().__init__(book=packed_book(frames, label, orders))
         self.first = frames[0]
 
-    def _repr_keys(self) -> Iterator[str]:
-        """Return which traits tell of the book in a text: none, for they are whole pictures."""
-        yield from ()
-
-    def _repr_mimebundle_(self, **options: object) -> tuple[dict, dict]:
-        """Return the widget's view, and beside it what shows where there are no widgets."""
-        data, metadata = super()._repr_mimebundle_(**options)
-        png = png_bytes(joined(list(self.first.pictures.values()), axis=1))
+    def still(self) -> tuple[str, Picture]:
+        """Return the book's label and the pictures of its first frame, side by side."""
         text = f"{self.book['label']}: {len(self.book['frames'])} frames"
-        return data | {"text/plain": text, "image/png": b64encode(png).decode()}, metadata
+        return text, joined(list(self.first.pictures.values()), axis=1)

@@ -20,6 +20,8 @@ nav button { font: inherit; padding: .2rem .7rem; border-radius: 1rem; border: 1
   background: none; color: inherit; cursor: pointer; }
 nav button[aria-pressed=true] { border-color: currentcolor; font-weight: 600; }
 #note { min-height: 1.5em; margin: 0 0 .75rem; }
+h2 { font-size: 1.1rem; margin: 1.25rem 0 .25rem; } section ul, ol { margin: 0; }
+a { color: inherit; } details { margin-top: 1rem; }
 kbd { border: 1px solid #8888; border-radius: 3px; padding: 0 .25em; font-size: .85em; }
 """
 KEYS = (
@@ -33,22 +35,36 @@ KEYS = (
 )
 
 
+Link = tuple[str, str]
+"""Words, and the place that they lead to, relative to the page."""
+
+
 @dataclass(frozen=True)
 class PlayScene:
-    """A scene of one image for the page: its title, a note, and the image if it may be shown."""
+    """A scene of one image for the page: its title, a note, and the image if it may be shown.
+
+    `links` lead to what explains it.
+    """
 
     title: str
     note: str
     scene: Scene
     image: np.ndarray | None = None
+    links: Sequence[Link] = ()
 
 
-def playground(scenes: Sequence[PlayScene], title: str, introduction: str) -> str:
-    """Return a whole HTML page that shows the scenes, one at a time, under the hand."""
+def playground(
+    scenes: Sequence[PlayScene], title: str, introduction: str, further: Sequence[Link] = ()
+) -> str:
+    """Return a whole HTML page that shows the scenes, one at a time, under the hand.
+
+    `further` are links for whoever wants to know more, whatever the scene.
+    """
     data = [
         {
             "title": one.title,
             "note": one.note,
+            "links": [list(link) for link in one.links],
             "description": described(one.scene),
             "edits": edits_of(one.scene),
             "before": None if one.image is None else packed_image(one.image),
@@ -56,13 +72,17 @@ def playground(scenes: Sequence[PlayScene], title: str, introduction: str) -> st
         for one in scenes
     ]
     keys = "".join(f"<li><kbd>{html.escape(k)}</kbd> {html.escape(does)}</li>" for k, does in KEYS)
+    leads = "".join(
+        f'<li><a href="{html.escape(place)}">{html.escape(words)}</a></li>'
+        for words, place in further
+    )
     return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{html.escape(title)}</title>
-<style>{PAGE_STYLE}{style("stage.css")}</style>
+<style>{PAGE_STYLE}{style("picture.css", "stage.css")}</style>
 </head>
 <body>
 <h1>{html.escape(title)}</h1>
@@ -70,12 +90,15 @@ def playground(scenes: Sequence[PlayScene], title: str, introduction: str) -> st
 <nav id="menu" aria-label="scenes"></nav>
 <p id="note"></p>
 <div id="stage"></div>
+<section aria-labelledby="why"><h2 id="why">Why this works</h2><ul id="links"></ul></section>
 <details><summary>Keys, where the picture has the focus</summary><ul>{keys}</ul></details>
+{further and f"<h2>Never read the paper?</h2><ol>{leads}</ol>" or ""}
 <script type="application/json" id="scenes">{inert(data)}</script>
 <script type="module">
 {module_of(*STAGE, "page.js")}
 const part = id => document.getElementById(id);
-play(JSON.parse(part('scenes').textContent), part('stage'), part('menu'), part('note'));
+play(JSON.parse(part('scenes').textContent), part('stage'), part('menu'), part('note'),
+  part('links'));
 </script>
 </body>
 </html>

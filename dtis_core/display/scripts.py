@@ -6,8 +6,11 @@ import re
 from pathlib import Path
 
 WEB = Path(__file__).parent / "web"
-STAGE = ("transformations.js", "changes.js", "composition.js", "drawing.js", "stage.js")
+DRAWN = ("transformations.js", "changes.js", "composition.js", "drawing.js")
+STAGE = (*DRAWN, "stage.js")
 FLIP_BOOK = ("drawing.js", "flipbook.js")
+LAYERS = (*DRAWN, "controls.js", "layers.js", "layer_board.js")
+MODULE = (*DRAWN, "controls.js", "handles.js", "module_board.js")
 LINE_OF_MODULES = re.compile(r"^import [^;]*;\n", re.MULTILINE)
 EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
 ALONE = """
@@ -17,6 +20,8 @@ const alive = {
     host.stage = mount(root, host, host.side);
   },
   flipbook: (root, {book}) => openBook(root, book),
+  layers: (root, {layers, ...state}) => openLayers(root, layers, state),
+  module: (root, {module, ...state}) => openModule(root, module, state),
 };
 for (const part of document.querySelectorAll('.dtis-alone')) {
   const state = JSON.parse(part.querySelector('script').textContent);
@@ -47,8 +52,9 @@ def inert(data: object) -> str:
 def alone_element(kind: str, state: dict) -> str:
     """Return the HTML of one widget without a kernel: its kind, and the state that it starts from.
 
-    A "stage" has a `description`, `edits`, `before` and `side`; a "flipbook" has a `book`.
-    `alone_module`, once below all of them, brings them to life.
+    A "stage" has a `description`, `edits`, `before` and `side`; a "flipbook" has a `book`; "layers"
+    and a "module" have what `LayerBoard` and `ModuleBoard` share with the browser. `alone_module`,
+    once below all of them, brings them to life.
     """
     return (
         f'<div class="dtis-alone" data-kind="{html.escape(kind)}"><div></div>'
@@ -59,6 +65,6 @@ def alone_element(kind: str, state: dict) -> str:
 
 def alone_module() -> str:
     """Return the script and the style for a page of widgets without a kernel."""
-    styles = style("stage.css", "flipbook.css")
-    script = module_of(*STAGE, *FLIP_BOOK, "page.js")
+    styles = style("picture.css", "stage.css", "flipbook.css", "boards.css")
+    script = module_of(*STAGE, *FLIP_BOOK, *LAYERS, *MODULE, "page.js")
     return f'<style>{styles}</style><script type="module">\n{script}{ALONE}</script>'

@@ -29,7 +29,7 @@ class Stage(anywidget.AnyWidget):
     """
 
     _esm = module_of(*STAGE, "widget.js")
-    _css = style("stage.css")
+    _css = style("picture.css", "stage.css")
     description = traitlets.Dict().tag(sync=True)
     before = traitlets.Dict(allow_none=True).tag(sync=True)
     # Without an echo, which would come while the hand is further on, and take it back.

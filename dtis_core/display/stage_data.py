@@ -45,7 +45,7 @@ def described(scene: Scene) -> dict:
         "spriteSize": list(config.sprite_size),
         "channels": config.channels,
         "most": MOST,
-        "sequences": [_sequence(sequence) for sequence in model.sequences[:2]],
+        "sequences": [described_sequence(sequence) for sequence in model.sequences[:2]],
         "carriers": {kind: [i, places[kind]] for kind, (i, _) in _carried(model)},
         "splineWeights": spline_weights(ThinPlateSpline.per_side).flatten().tolist(),
         "concrete": _steepness(model),
@@ -87,7 +87,11 @@ def _steepness(model: DTISprites) -> float:
     return LOGITS / model.config.mask_temperature[1] if concrete else 0.0
 
 
-def _sequence(sequence: Sequence) -> dict:
+def described_sequence(sequence: Sequence) -> dict:
+    """Return a sequence's modules, with the place of each one's parameters, as JSON can hold it.
+
+    Raises DtisError for a module that is none of ours or the paper's.
+    """
     spans = [sequence.slices[name] for name in sequence.names]
     modules = [
         {"name": name, "at": [span.start, span.stop], "size": span.stop - span.start, **_kind(own)}

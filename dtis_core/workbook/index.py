@@ -15,7 +15,12 @@ from dtis_core.storage.files import read_text
 
 PICTURES = {".png", ".gif", ".svg", ".jpg"}
 
-PLAYGROUND = "playground.html"
+START = {
+    "playground.html": "Take a scene apart by hand: drag an object, and read why that works",
+    "notebooks/00_quickstart.html": "Quickstart: from images to sprites",
+    "notebooks/01_overview.html": "Overview: a scene, its layers, and how they are found",
+}
+"""The way of a newcomer, page by page, and what is said of each."""
 WIDE = 2.2  # times as wide as high: a strip, which gets the whole width
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #6e6e6e; --ok: #1a7f37;
@@ -25,7 +30,8 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 84rem; margin: 2rem auto
   padding: 0 1rem; }
 h1 { font-size: 1.6rem; margin-bottom: .5rem; } h2 { font-size: 1.15rem; margin: 0; }
 header p { max-width: 75ch; } a { color: inherit; }
-.play { display: inline-block; font-weight: 600; margin: .25rem 0; }
+.start { border: 0; padding: 0 0 .5rem; } .start ol { margin: .25rem 0; }
+.start li:first-child { font-weight: 600; }
 nav { font-size: .9rem; } nav ol { list-style: none; margin: 0; padding: 0; }
 nav a { text-decoration: none; display: block; padding: .1rem 0; } nav a:hover { text-decoration:
   underline; }
@@ -64,7 +70,11 @@ def index_html(records: dict[str, dict], looks: Looks | None = None) -> str:
     looks = looks or Looks()
     sections = "\n".join(_section(name, record, looks) for name, record in records.items())
     made = {file for record in records.values() for file in record["outputs"]}
-    play = f'<p><a class="play" href="{PLAYGROUND}">Take a scene apart by hand</a></p>'
+    way = "".join(
+        f'<li><a href="{page}">{words}</a></li>' for page, words in START.items() if page in made
+    )
+    title = "Never read the paper? Start here"
+    start = f'<section class="start"><h2>{title}</h2><ol>{way}</ol></section>' if way else ""
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -77,7 +87,7 @@ def index_html(records: dict[str, dict], looks: Looks | None = None) -> str:
 <header>
 <h1>dtis workbook</h1>
 <p>{INTRODUCTION}</p>
-{play if PLAYGROUND in made else ""}
+{start}
 <p class="said">{ok} of {len(records)} notebooks ok; hashes and versions in the <a
 href="manifest.json">manifest</a></p>
 </header>

@@ -28,6 +28,11 @@ VIEW = "application/vnd.jupyter.widget-view+json"
 ALIVE = {
     "dtis_core.display.stage.Stage": ("stage", ("description", "edits", "before", "side")),
     "dtis_core.display.flipbook.FlipBook": ("flipbook", ("book",)),
+    "dtis_core.display.layer_board.LayerBoard": (
+        "layers",
+        ("layers", "occlusion", "shifts", "opacity"),
+    ),
+    "dtis_core.display.module_board.ModuleBoard": ("module", ("module", "values")),
 }
 """Widgets that need no kernel: the kind and the state of each, as `alone_element` takes them."""
 
@@ -35,9 +40,9 @@ ALIVE = {
 def page_of(executed: Path, links: Sequence[tuple[str, str]] = ()) -> str:
     """Return an executed notebook as one HTML page, its pictures inside, which fetches nothing.
 
-    Stages and flip books are alive there, without a kernel; formulas are MathML; cells that only
-    import or check are folded, and links to notebooks lead to their pages. `links` are (words,
-    place) at the top.
+    Stages, boards and flip books are alive there, without a kernel; formulas are MathML; cells that
+    only import or check are folded, and links to notebooks lead to their pages. `links` are
+    (words, place) at the top.
     """
     config = Config({"NbConvertBase": {"display_data_priority": list(SHOWN)}})
     here = FileSystemLoader(Path(__file__).parent)
@@ -58,6 +63,7 @@ def page_of(executed: Path, links: Sequence[tuple[str, str]] = ()) -> str:
             cell.source = with_formulas(NOTEBOOK.sub(r"\1.html", cell.source))
         else:
             cell.metadata["fold"] = _folded(cell.source)
+    book.metadata.title = _title(book) or executed.stem
     page = exporter.from_notebook_node(book, {"links": list(links)})[0]
     return page.replace("</body>", f"{alone_module()}</body>") if alive else page
 
@@ -76,6 +82,13 @@ def with_formulas(markdown: str) -> str:
             return found[0]
 
     return FORMULA.sub(set_formula, markdown)
+
+
+def _title(book: NotebookNode) -> str:
+    """Return a notebook's first heading, nothing if it has none."""
+    texts = [cell.source for cell in book.cells if cell.cell_type == "markdown"]
+    found = re.search(r"^# (.+)$", "\n".join(texts), re.MULTILINE)
+    return found[1] if found else ""
 
 
 def _folded(code: str) -> str:

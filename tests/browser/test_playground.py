@@ -49,8 +49,10 @@ def scenes():
 def page(scenes, tmp_path_factory):
     file = tmp_path_factory.mktemp("page") / "playground.html"
     one, ten, images = scenes
-    parts = [PlayScene("Pieces", "Three.", one, images[0]), PlayScene("Ten", "Ten.", ten)]
-    file.write_text(playground(parts, "Playground", "Take it apart."))
+    links = (("why it moves", "why.html"),)
+    parts = [PlayScene("Pieces", "Three.", one, images[0], links), PlayScene("Ten", "Ten.", ten)]
+    further = [("start here", "index.html")]
+    file.write_text(playground(parts, "Playground", "Take it apart.", further))
     with page_in_chromium(file) as page:
         yield page
 
@@ -150,6 +152,17 @@ def test_sprites_colours_layers_and_the_image_are_at_hand(page, opened, scenes):
     assert_shows(canvas, edited)
     page.get_by_role("button", name="Before").click()
     np.testing.assert_allclose(shown(canvas), scenes[2][0], atol=1)
+
+
+def test_after_a_drag_a_link_leads_to_why_it_works(page, opened, scenes):
+    canvas, scene = opened("Pieces"), scenes[0]
+    x, y = middle(scene, 2)
+    drag(page, canvas, (x, y), (x + 4 / 35, y))
+    why = page.get_by_role("region", name="Why this works").get_by_role("link")
+    place, further = why.get_attribute("href"), page.get_by_role("link", name="start here")
+    assert (place, why.count(), further.get_attribute("href")) == ("why.html", 1, "index.html")
+    opened("Ten")
+    assert not page.get_by_role("region", name="Why this works").is_visible()
 
 
 def test_narrow_and_dark_pages_hold_it(page, opened):

@@ -146,7 +146,8 @@ def test_the_module_is_whole_and_names_nothing_twice(scene):
 
 def test_a_page_holds_no_text_as_markup_and_asks_no_other_host(scene):
     bad = "</script><img src=x onerror=alert(1)>"
-    page = playground([PlayScene(bad, bad, scene, IMAGES[0])], bad, bad)
+    part = PlayScene(bad, bad, scene, IMAGES[0], [(bad, bad)])
+    page = playground([part], bad, bad, [(bad, f'"{bad}')])
     assert "<img" not in page and page.count("</script>") == 2
     assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", page)
     held = re.search(r'id="scenes">(.*?)</script>', page, re.DOTALL).group(1)

@@ -129,6 +129,7 @@ def test_a_page_sets_formulas_itself_and_folds_imports_and_checks(tmp_path):
     book = new_notebook(
         cells=[
             new_markdown_cell(
+                "# One <b>\n\n"
                 "Where $\\delta_{j\\ell} = 1$, and `cost $5$` or $\\nosuch{$ stay.\n\n$$x^2$$"
                 "\n\n[later](02_b.ipynb)"
             ),
@@ -141,6 +142,7 @@ def test_a_page_sets_formulas_itself_and_folds_imports_and_checks(tmp_path):
     nbformat.write(book, path)
     page = page_of(path, [("all <b>", "../index.html")])
     assert page.count("<math") == 2 and 'display="block"' in page
+    assert "<title>One &lt;b&gt;</title>" in page
     assert "cost $5$" in page and "nosuch" in page
     assert page.count("<summary>imports</summary>") == page.count("<summary>checks</summary>") == 1
     assert page.count("<details") == 2

@@ -31,7 +31,7 @@ function rearranged(module, values, change) {
   return N.map((entry, i) => entry - (i % 4 === 0 ? 1 : 0)).slice(0, module.size);
 }
 
-function changedModule(scene, module, values, change) {
+export function changedModule(scene, module, values, change) {
   if (module.kind === 'colour')
     return values.map((_, i) => i < scene.channels ? change.colour[i] - 1 : 0);
   if (module.kind === 'spline') {

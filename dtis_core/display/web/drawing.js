@@ -12,14 +12,22 @@ export function element(name, attributes = {}, ...children) {
   return node;
 }
 
+export function shape(name, attributes = {}) {
+  // An element of a drawing, SVG.
+  const node = document.createElementNS('http://www.w3.org/2000/svg', name);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  return node;
+}
+
 export function paint(canvas, values, [H, W], channels, alpha) {
   // Draw values (C, H, W) in [0, 1], grey where there is one channel, under an alpha (H, W).
+  // The array rounds and clips.
   if (canvas.width !== W || canvas.height !== H) [canvas.width, canvas.height] = [W, H];
   const whole = H * W, image = new ImageData(W, H), pixels = image.data;
   for (let i = 0; i < whole; i++) {
     for (let c = 0; c < 3; c++)
-      pixels[4 * i + c] = 255 * values[Math.min(c, channels - 1) * whole + i] + 0.5;
-    pixels[4 * i + 3] = alpha ? 255 * alpha[i] + 0.5 : 255;
+      pixels[4 * i + c] = 255 * values[Math.min(c, channels - 1) * whole + i];
+    pixels[4 * i + 3] = alpha ? 255 * alpha[i] : 255;
   }
   canvas.getContext('2d').putImageData(image, 0, 0);
 }

@@ -1,4 +1,5 @@
 // The stage on a page without a kernel: scenes lie in the page, and each keeps its own past here.
+import {element} from './drawing.js';
 import {mount} from './stage.js';
 
 const STEPS = 200; // edits that can be undone
@@ -33,19 +34,20 @@ export function remembering(scene) {
   return host;
 }
 
-export function play(scenes, root, menu, note) {
-  // Show one of the scenes {title, note, ...} at a time, chosen from a menu.
+export function play(scenes, root, menu, note, why) {
+  // Show one of the scenes {title, note, links, ...} at a time, chosen from a menu; `why` is the list
+  // of its links [words, place].
   const hosts = scenes.map(remembering);
   const open = at => {
     hosts[at].stage = mount(root, hosts[at]);
     note.textContent = scenes[at].note;
+    why.replaceChildren(...scenes[at].links.map(([words, place]) =>
+      element('li', {}, element('a', {href: place}, words))));
+    why.parentElement.hidden = !scenes[at].links.length;
     [...menu.children].forEach((one, i) => one.setAttribute('aria-pressed', String(i === at)));
   };
   scenes.forEach((scene, at) => {
-    const button = document.createElement('button');
-    [button.type, button.textContent] = ['button', scene.title];
-    button.addEventListener('click', () => open(at));
-    menu.append(button);
+    menu.append(element('button', {type: 'button', onclick: () => open(at)}, scene.title));
   });
   open(0);
 }

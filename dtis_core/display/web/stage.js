@@ -6,10 +6,9 @@
 // `show(edits)` follows the host, and `choose(number)` its choice of an object.
 import {spriteOf} from './changes.js';
 import {composed, layerOf, occlusionOf, opened, orderOf, values, withDepth} from './composition.js';
-import {box, element, gainsOf, hex, outline, paint} from './drawing.js';
+import {box, element, gainsOf, hex, outline, paint, shape} from './drawing.js';
 
 const LULL = 80; // milliseconds without an edit, after which all that is beside the picture follows
-const SVG = 'http://www.w3.org/2000/svg';
 const HELP = 'Drag an object to move it. Arrow keys move by a pixel, with Shift by five; + and − ' +
   'scale, [ and ] turn, Page Up and Page Down bring to front and back, Delete removes, Ctrl+D ' +
   'copies, Ctrl+Z undoes, Ctrl+Shift+Z does again.';
@@ -27,10 +26,8 @@ export function mount(root, host, width = 360) {
 
   const picture = element('canvas', {class: 'dtis-picture', tabindex: 0, role: 'application',
     'aria-label': 'edited picture', title: HELP});
-  const handles = document.createElementNS(SVG, 'svg');
-  handles.setAttribute('viewBox', `0 0 ${W} ${H}`);
-  handles.setAttribute('class', 'dtis-handles');
-  handles.setAttribute('aria-hidden', 'true');
+  const handles = shape('svg',
+    {viewBox: `0 0 ${W} ${H}`, class: 'dtis-handles', 'aria-hidden': 'true'});
   const board = element('div', {class: 'dtis-board'}, picture, handles);
   const status = element('p', {class: 'dtis-status', role: 'status'});
   const button = (text, title, act, attributes = {}) =>
@@ -86,12 +83,7 @@ export function mount(root, host, width = 360) {
     frame ||= requestAnimationFrame(draw);
   }
 
-  function mark(name, attributes) {
-    const node = document.createElementNS(SVG, name);
-    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-    handles.append(node);
-    return node;
-  }
+  const mark = (name, attributes) => handles.append(shape(name, attributes));
 
   function drawHandles() {
     handles.replaceChildren();
@@ -125,7 +117,7 @@ export function mount(root, host, width = 360) {
       one.disabled = !chosen;
       one.setAttribute('aria-pressed', Boolean(chosen) && spriteOf(scene, object()) === k + 1);
     });
-    status.textContent = chosen ? name(chosen) : 'Click an object, or choose a layer.';
+    status.textContent = chosen ? name(chosen) : 'Drag an object, or choose a layer.';
   }
 
   const name = number => {

@@ -37,7 +37,7 @@ function coloured(canvas, own, channels) {
   return {...canvas, gain, bias};
 }
 
-function zooms(module, s, canvas, size) {
+export function zooms(module, s, canvas, size) {
   if (module.kind === 'position') return [Math.exp(s) + 1, Math.exp(s) + 1];
   const scale = 2 ** (-module.octaves * Math.tanh(s / module.octaves));
   return [scale * size[0] / canvas.h, scale * size[1] / canvas.w];
