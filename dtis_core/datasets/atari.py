@@ -154,8 +154,9 @@ GAMES = {
     ),
 }  # fmt: skip
 """Offsets were calibrated on training frames, where an object's middle is that of its box without
-a stretched arm or a racket. In Freeway the other chicken never moves, so it belongs to the background. In
-Tennis the ends are changed after a game, and with them the lines' colours: there it is over."""
+a stretched arm or a racket. In Freeway the other chicken never moves, so it belongs to the
+background. In Tennis the ends are changed after a game, and with them the lines' colours: there it
+is over."""
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,7 @@
 """Clips: scenes of successive frames, in which an object keeps its identity from frame to frame.
 
-Every frame is decomposed by itself, so the layer that holds an object may change. Layers are joined
-to tracks by the Hungarian algorithm: the same track goes on where place, sprite and colour change
-least. A frame's search does not start from the scene before: an object moves on by more than its
-size, farther than the steps of Gauss-Newton see, and all other search begins with a look.
+The layer that holds an object may change from frame to frame. Layers are joined to tracks by the
+Hungarian algorithm: the same track goes on where place, sprite and colour change least.
 """
 
 import csv
