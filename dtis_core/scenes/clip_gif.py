@@ -13,7 +13,7 @@ from dtis_core.storage.files import replacing
 LASTS = 80  # milliseconds that a frame is shown
 SIDE = 320  # pixels: to about this side frames are enlarged
 TRAIL = 12  # frames for which the way of an object stays in sight
-RADIUS = 5  # pixels, of a mark
+RADIUS = 8  # pixels, of a mark
 TURN = 0.618  # of the circle of hues, from one track to the next: no two near ones are alike
 
 

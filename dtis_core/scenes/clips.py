@@ -127,13 +127,16 @@ class Clip:
         return Clip(edited, layers, _taken(seen, layers))
 
     def save_gif(
-        self, path: str | Path, frames: UInt8[np.ndarray, "F H W C"] | None = None
+        self,
+        path: str | Path,
+        frames: UInt8[np.ndarray, "F H W C"] | None = None,
+        marks: bool = True,
     ) -> Path:
-        """Write an animation of the tracks, and return its path, which must end in .gif.
+        """Write an animation of the clip, and return its path, which must end in .gif.
 
-        Each object seen has a ring of its track's colour, and its way behind it. They are drawn
-        over the reconstruction, or over the `frames` of the clip. Raises DtisError for frames of
-        another number or size, for another name, and where the file cannot be written.
+        It shows the reconstruction, or the `frames` of the clip. With `marks` each object seen has
+        a ring of its track's colour, and its way behind it. Raises DtisError for frames of another
+        number or size, for another name, and where the file cannot be written.
         """
         path, own = user_path(path, "path"), to_pixels(self.scene.reconstruction)
         if frames is not None and (frames.shape != own.shape or frames.dtype != np.uint8):
@@ -142,7 +145,8 @@ class Clip:
             )
         shown = own if frames is None else frames
         shown = np.broadcast_to(shown, (*shown.shape[:3], 3))
-        write_gif(path, shown, self.tracks.places.astype(float))
+        places = self.tracks.places.astype(float)
+        write_gif(path, shown, places if marks else places[:, :0])
         return path
 
 

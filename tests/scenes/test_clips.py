@@ -12,6 +12,7 @@ from PIL import Image
 from dtis_core.errors import DtisError
 from dtis_core.model.predictor import Prediction
 from dtis_core.model.selection import Selection
+from dtis_core.scenes.clip_gif import RADIUS
 from dtis_core.scenes.clips import PATIENCE, Clip, Seen, joined
 from dtis_core.scenes.scene import Scene
 
@@ -185,10 +186,12 @@ def test_tracks_are_drawn_over_what_the_model_or_the_user_shows(model, tmp_path)
                 shown = np.asarray(animation.convert("RGB")).astype(int)
                 for x, y in clip.tracks.places[frame][clip.layers[frame] > 0]:
                     x, y = ((value + 0.5) * zoom for value in (x, y))
-                    row, column = round(y), round(x) + 5
+                    row, column = round(y), round(x) + RADIUS
                     if column < animation.width:
                         ring = shown[row - 1 : row + 2, column - 1 : column + 2]
                         assert np.ptp(ring, axis=2).max() > 60  # a hue
+    with Image.open(clip.save_gif(tmp_path / "bare.gif", grey, marks=False)) as animation:
+        assert np.ptp(np.asarray(animation.convert("RGB"))) < 2
     with pytest.raises(DtisError, match=r"tracks.png: an animation is written as \.gif"):
         clip.save_gif(tmp_path / "tracks.png")
     with pytest.raises(DtisError, match=r"frames: expected uint8 \(9, .*, found uint8 \(8, "):
