@@ -6,7 +6,7 @@ have moved on are looked for beside those that have not. Where that ends worse t
 did, the frame is sought as an image by itself, too, and the better scene goes on.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -73,7 +73,7 @@ def followed(
     scenes = combined(lambda parts: parts[0][worse], [scene])
     better = better_of(model, images[worse], fresh(images[worse]), scenes)
 
-    def put(parts: list[Tensor]) -> Tensor:
+    def put(parts: Sequence[Tensor]) -> Tensor:
         parts[0][worse] = parts[1]
         return parts[0]
 
