@@ -26,19 +26,26 @@ LATEST = 1500  # frames at most by which a start is put off, so that streams beg
 class Axis:
     """Where an object's middle is: `offset` plus, or minus where `down`, the byte, in pixels.
 
-    Pixels are the screen's, from 0 at its left or top. Without a `byte` it stays where it is.
+    Pixels are the screen's, from 0 at its left or top. Without a `byte` it stays where it is. Of an
+    object that may face either way, `turned` is the byte that says so, and what is added to the
+    middle where that is not 0.
     """
 
     offset: float
     byte: int | None = None
     down: bool = False
+    turned: tuple[int, float] | None = None
 
     def read(self, memory: UInt8[np.ndarray, "N 128"]) -> Float[np.ndarray, " N"]:
         """Return the middles in N states of the memory."""
         if self.byte is None:
             return np.full(len(memory), self.offset)
         value = memory[:, self.byte].astype(float)
-        return self.offset + (-value if self.down else value)
+        middle = self.offset + (-value if self.down else value)
+        if self.turned is None:
+            return middle
+        byte, more = self.turned
+        return middle + more * (memory[:, byte] > 0)
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,8 @@ class Game:
 
     `rows` and `columns` are cut out of the 210 x 160 pixels of the screen; `smaller` is how many of
     them, each way, are averaged to one. The player draws from `actions`, by the console's numbers,
-    and is left alone for the first `skip` frames.
+    and is left alone for the first `skip` frames. A game is over, for us, when the byte `over`, if
+    there is one, is not 0.
     """
 
     rows: tuple[int, int]
@@ -71,6 +79,7 @@ class Game:
     actions: tuple[int, ...]
     skip: int
     things: tuple[Thing, ...]
+    over: int | None = None
 
     def picture(self, screen: UInt8[np.ndarray, "210 160 3"]) -> UInt8[np.ndarray, "H W 3"]:
         """Return what is seen of a screen."""
@@ -130,9 +139,24 @@ GAMES = {
             Thing("black", "boxer", (14, 47), Axis(9.5, 33), Axis(60, 35)),
         ),
     ),
+    "tennis": Game(
+        (14, 190), (8, 160), 2, tuple(range(18)), 60,
+        (
+            Thing("ball", "ball", (2, 2), Axis(-1.5, 16), Axis(189.5, 54, down=True)),
+            Thing(
+                "far", "player", (8, 20), Axis(2, 26, turned=(56, 7)), Axis(175.5, 24, down=True)
+            ),
+            Thing(
+                "near", "player", (8, 20), Axis(2, 27, turned=(57, 7)), Axis(176.5, 25, down=True)
+            ),
+        ),
+        over=80,
+    ),
 }  # fmt: skip
 """Offsets were calibrated on training frames, where an object's middle is that of its box without
-a stretched arm. In Freeway the other chicken never moves, so it belongs to the background."""
+a stretched arm or a racket. In Freeway the other chicken never moves, so it belongs to the
+background. In Tennis the ends are changed after a game, and with them the lines' colours: there it
+is over."""
 
 
 @dataclass(frozen=True)
@@ -213,7 +237,7 @@ def _make(
     _begin(game, machine, rng)
     pictures, memory = [], []
     while len(pictures) < CHUNK:
-        if machine.game_over():
+        while _over(game, machine):
             _begin(game, machine, rng)
         _hold(machine, int(rng.choice(game.actions)), EVERY)
         pictures.append(game.picture(machine.getScreenRGB()))
@@ -227,6 +251,11 @@ def _begin(game: Game, machine, rng: np.random.Generator) -> None:
     _hold(machine, NOTHING, game.skip)
     for _ in range(int(rng.integers(LATEST // EVERY))):
         _hold(machine, int(rng.choice(game.actions)), EVERY)
+
+
+def _over(game: Game, machine) -> bool:
+    ended = game.over is not None and machine.getRAM()[game.over] > 0
+    return machine.game_over() or bool(ended)
 
 
 def _hold(machine, action: int, frames: int) -> None:

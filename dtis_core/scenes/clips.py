@@ -1,24 +1,26 @@
 """Clips: scenes of successive frames, in which an object keeps its identity from frame to frame.
 
-Every frame is decomposed by itself, so the layer that holds an object may change. Layers are joined
-to tracks by the Hungarian algorithm: the same track goes on where place, sprite and colour change
-least. A frame's search does not start from the scene before: an object moves on by more than its
-size, farther than the steps of Gauss-Newton see, and all other search begins with a look.
+The layer that holds an object may change from frame to frame. Layers are joined to tracks by the
+Hungarian algorithm: the same track goes on where place, sprite and colour change least.
 """
 
 import csv
 import io
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from scipy.optimize import linear_sum_assignment
 
 from dtis_core.errors import DtisError
 from dtis_core.paths import user_path
+from dtis_core.pictures import to_pixels
+from dtis_core.scenes.change import Change, apply_change, check_number
+from dtis_core.scenes.clip_gif import write_gif
 from dtis_core.scenes.scene import Scene
 from dtis_core.scenes.scene_json import model_fingerprint
 from dtis_core.storage.files import write_json, write_text
@@ -96,6 +98,55 @@ class Clip:
             write_json(path, whole | {"frames": len(self.layers), "seen": rows})
         else:
             raise DtisError(f"{path}: tracks are written as .csv or .json; name the file so")
+        return path
+
+    @torch.no_grad()
+    def edit(self, track: int, **change: object) -> "Clip":
+        """Return the clip with the object of a track, 1..T, changed wherever it is seen.
+
+        `change` are fields of `Change`. What it hides, and what hides it, stays so. Raises
+        DtisError for a track or a field that there is not, and for a value out of range.
+        """
+        check_number("track", track, 1, self.layers.shape[1], Integral)
+        scene, where = self.scene, torch.from_numpy(self.layers[:, track - 1])
+        frame = where.nonzero()[:, 0]
+        at = frame, where[frame] - 1
+        wanted = Change.of(scene.model, change)
+        found, sprites = scene.parameters, scene.sprite_index.clone()
+        layer, sprite = found.layer.clone(), found.sprite.clone()
+        layer[at], sprite[at] = apply_change(scene.model, wanted, layer[at], sprite[at])
+        if wanted.sprite is not None:
+            sprites[at] = wanted.sprite
+        prediction = replace(found, layer=layer, sprite=sprite)
+        selection = replace(scene.decomposition.selection, sprites=sprites)
+        drawn = scene.model.render(prediction, scene.occlusion, selection)
+        edited = Scene.of(scene.model, drawn)
+        seen = seen_in(edited)
+        there = np.take_along_axis(seen.sprites, np.maximum(self.layers - 1, 0), axis=1) > 0
+        layers = np.where(there, self.layers, 0)
+        return Clip(edited, layers, _taken(seen, layers))
+
+    def save_gif(
+        self,
+        path: str | Path,
+        frames: UInt8[np.ndarray, "F H W C"] | None = None,
+        marks: bool = True,
+    ) -> Path:
+        """Write an animation of the clip, and return its path, which must end in .gif.
+
+        It shows the reconstruction, or the `frames` of the clip. With `marks` each object seen has
+        a ring of its track's colour, and its way behind it. Raises DtisError for frames of another
+        number or size, for another name, and where the file cannot be written.
+        """
+        path, own = user_path(path, "path"), to_pixels(self.scene.reconstruction)
+        if frames is not None and (frames.shape != own.shape or frames.dtype != np.uint8):
+            raise DtisError(
+                f"frames: expected uint8 {own.shape}, found {frames.dtype} {frames.shape}"
+            )
+        shown = own if frames is None else frames
+        shown = np.broadcast_to(shown, (*shown.shape[:3], 3))
+        places = self.tracks.places.astype(float)
+        write_gif(path, shown, places if marks else places[:, :0])
         return path
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from dtis_core.runs.recorded import shipped_names
 from dtis_core.runs.run_folder import RunFolder
 from dtis_core.scenes.clips import Clip
 from dtis_core.scenes.scene import Scene
+from dtis_core.search.following import decomposed_clip
 from dtis_core.search.inference import search_for
 from dtis_core.search.nested import combined
 from dtis_core.search.quarter_turns import best_of_views
@@ -166,6 +168,31 @@ class Run:
         in which a scene is sought. Raises DtisError for images of a wrong shape, type or range, for
         an unknown inference, and for more than one view of a model that `search.views` is not for.
         """
+        sought = self._sought(images, steps, polish, views, inference)
+        parts = [best_of_views(sought.model, x, *sought.effort) for x in sought.batch.split(BATCH)]
+        return Scene.of(sought.model, combined(torch.cat, parts))
+
+    @chosen_threads()
+    @torch.no_grad()
+    def decompose_clip(self, frames: np.ndarray | Tensor, inference: str = "best") -> Clip:
+        """Decompose successive frames of a clip, and follow each object through them.
+
+        The scene of a frame is where the search in the next one begins; see `decomposed_clip`.
+        Frames are as the images of `decompose`, and so are the errors raised.
+        """
+        sought = self._sought(frames, None, None, None, inference)
+        found = decomposed_clip(sought.model, sought.batch, *sought.effort)
+        return Clip.of(Scene.of(sought.model, found))
+
+    def _sought(
+        self,
+        images: np.ndarray | Tensor,
+        steps: int | None,
+        polish: int | None,
+        views: int | None,
+        inference: str,
+    ) -> "_Sought":
+        """Check what is to be decomposed, and how; see `decompose`."""
         batch = as_batch(images, self.config, next(self.model.parameters()).device)
         if not len(batch):
             raise DtisError("images: the batch is empty")
@@ -181,13 +208,12 @@ class Run:
         views = search.views if views is None else views
         if views != search.views:
             self.config.override([f"search.views={views}"])  # checks it
-        model = run.model.eval()
-        parts = [best_of_views(model, x, steps, polish, views) for x in batch.split(BATCH)]
-        return Scene.of(model, combined(torch.cat, parts))
+        return _Sought(run.model.eval(), batch, (steps, polish, views))
 
-    def decompose_clip(self, frames: np.ndarray | Tensor, inference: str = "best") -> Clip:
-        """Decompose successive frames of a clip, and follow each object through them.
 
-        Frames are as the images of `decompose`, and so are the errors raised.
-        """
-        return Clip.of(self.decompose(frames, inference=inference))
+class _Sought(NamedTuple):
+    """Images to decompose by a model, with so many steps, steps of polishing and views."""
+
+    model: DTISprites
+    batch: Float[Tensor, "B C H W"]
+    effort: tuple[int, int, int]

@@ -19,6 +19,7 @@ from dtis_core.scenes.run import Run
 
 NEAR = 3.0  # pixels
 MOVES = 1.0  # pixels: deviation of a coordinate that moves
+ALONE = 32  # images whose time by themselves is measured
 DIFFERS = 30  # of 3 x 255: a pixel that is not the background's
 
 Places = Float[np.ndarray, "N P 2"]
@@ -117,7 +118,8 @@ def evaluate_game(run: Run, title: str, split: str, count: int | None, inference
     """Return `tracking_scores` of a run on `count` frames of a game, those of `blobs` beside.
 
     `known` is the share of frames that are among those to train on, for a console repeats itself.
-    What else is told is as by `evaluate`. Raises DtisError as `play` and `Run.decompose`.
+    Of the inference `best`, `clip` holds what `score_clip` tells. What else is told is as by
+    `evaluate`. Raises DtisError as `play` and `Run.decompose`.
     """
     played = play(title, split, count)
     begun = time.perf_counter()
@@ -127,6 +129,7 @@ def evaluate_game(run: Run, title: str, split: str, count: int | None, inference
     error = squared_errors(to_tensor(played.images), scene.reconstruction.cpu())
     trained = play(title).images
     known = {frame.tobytes() for frame in trained}
+    clip = {"clip": score_clip(run, played)} if inference == "best" else {}
     return {
         "data": f"atari-{title} (played)",
         "images": len(played.images),
@@ -137,6 +140,27 @@ def evaluate_game(run: Run, title: str, split: str, count: int | None, inference
         "reconstruction_error": float(error.double().mean()),
         "sprites_used": len({*seen.sprites.flat} - {0}),
         "ms_per_image": 1000 * seconds / len(played.images),
+        **clip,
+    }
+
+
+def score_clip(run: Run, played: Played) -> dict[str, float]:
+    """Return `tracking_scores` where each frame is sought from the one before, and what it takes.
+
+    `ms_per_image` is of a frame of the clip, `ms_alone` of an image decomposed by itself: the mean
+    of `ALONE` of them.
+    """
+    begun = time.perf_counter()
+    clip = run.decompose_clip(played.images)
+    then = time.perf_counter()
+    alone = played.images[:: max(1, len(played.images) // ALONE)][:ALONE]
+    for image in alone:
+        run.decompose(image[None])
+    taken = time.perf_counter() - then
+    seen = seen_in(clip.scene)
+    return score_places(played, seen.places.astype(float), seen.sprites) | {
+        "ms_per_image": 1000 * (then - begun) / len(played.images),
+        "ms_alone": 1000 * taken / len(alone),
     }
 
 

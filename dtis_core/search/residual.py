@@ -18,6 +18,7 @@ from dtis_core.model.composition import (
     rest_of_scene,
     squared_errors,
 )
+from dtis_core.model.dti_sprites import Decomposition
 from dtis_core.model.selection import Choice, Selection
 from dtis_core.search.depth_order import moved_to, rest_of_scene_at_ends
 from dtis_core.search.windows import Window, Windowed
@@ -71,6 +72,23 @@ class ResidualSearch(Choice):
         self.features: Tensor | None = None  # (B, L, F)
         self.composite = torch.zeros_like(images)  # of the scene as it is
         self.filled: set[int] = set()  # layers that hold something in any image
+        self.begun = 0  # iterations that the start stands for
+
+    def begin(self, scene: Decomposition, turns: int) -> None:
+        """Start from a scene instead of from nothing: its layers count as the first L looks.
+
+        Its sprites are the first of their `turns` candidates each.
+        """
+        L, chosen = self.sprites.shape[1], scene.selection.sprites
+        self.alphas[:, self.below :] = scene.alphas[:, self.below :]
+        self.colours[:, self.below :] = scene.colours[:, self.below :]
+        self.occlusion[:, self.below :, self.below :] = scene.occlusion
+        self.sprites = torch.where(chosen > 0, (chosen - 1) * turns + 1, 0)
+        self.look[:] = torch.arange(L, device=self.look.device)
+        self.looks, self.begun, self.filled = L, 1, set(range(L))
+        if self.predict:
+            self.features = scene.prediction.features.clone()
+            self.seen[:] = True
 
     @torch.no_grad()
     def run(self, steps: int) -> Selection:
@@ -82,7 +100,7 @@ class ResidualSearch(Choice):
         again.
         """
         L = self.sprites.shape[1]
-        for step in range(steps):
+        for step in range(self.begun, self.begun + steps):
             self.choose_background()
             self.compose()
             again = step > 0 and self.rules.keep_better

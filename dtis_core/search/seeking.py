@@ -16,7 +16,7 @@ from torch import Tensor
 from dtis_core.config import ModelConfig, SearchConfig
 from dtis_core.model.canvas import Canvas
 from dtis_core.model.composition import ordered_occlusion
-from dtis_core.model.dti_sprites import DTISprites
+from dtis_core.model.dti_sprites import Decomposition, DTISprites
 from dtis_core.model.encoders import ENCODERS, Kind
 from dtis_core.model.predictor import Prediction
 from dtis_core.model.selection import Candidates, Selection
@@ -143,11 +143,18 @@ class SeekingSprites(DTISprites):
         return Windowed(alphas, colours, window)
 
     def predict_and_select(
-        self, images: Float[Tensor, "B C H W"], noise: Tensor | None, steps: int
+        self,
+        images: Float[Tensor, "B C H W"],
+        noise: Tensor | None,
+        steps: int,
+        start: Decomposition | None = None,
     ) -> tuple[Prediction, Float[Tensor, "B L L"], Selection]:
-        """Predict the scene's parameters and occlusions; choose its sprites, minimising Eq. (5)."""
+        """Predict the scene's parameters and occlusions; choose its sprites, minimising Eq. (5).
+
+        Residual looks may go on from the scenes of a `start`, such as those of frames before.
+        """
         if self.search.looks == "residual":
-            prediction, occlusion, selection = self._look_and_select(images, noise, steps)
+            prediction, occlusion, selection = self._look_and_select(images, noise, steps, start)
         else:
             prediction, occlusion, selection = super().predict_and_select(images, noise, steps)
         if self.angle is None:
@@ -161,8 +168,17 @@ class SeekingSprites(DTISprites):
         selection = replace(selection, sprites=(chosen + T - 1) // T)
         return replace(prediction, sprite=sprite), occlusion, selection
 
+    @torch.no_grad()
+    def resumed(self, images: Float[Tensor, "B C H W"], start: Decomposition) -> Decomposition:
+        """Return scenes after one more iteration of Algorithm 1, which goes on from a start."""
+        return self.render(*self.predict_and_select(images, None, 1, start))
+
     def _look_and_select(
-        self, images: Float[Tensor, "B C H W"], noise: Tensor | None, steps: int
+        self,
+        images: Float[Tensor, "B C H W"],
+        noise: Tensor | None,
+        steps: int,
+        start: Decomposition | None,
     ) -> tuple[Prediction, Float[Tensor, "B L L"], Selection]:
         """Interleave Algorithm 1 with the predictor: a look at the rest before each layer's choice.
 
@@ -211,6 +227,9 @@ class SeekingSprites(DTISprites):
             look,
             self.occlusion if config.occlusion == "predicted" else None,
         )
+        if start is not None:
+            looks.append(as_found(start.prediction))
+            search.begin(start, self.open_angles(looks[0]).shape[-1])
         selection = search.run(steps)
         parts = taken("layer"), taken("sprite"), background, taken("features")
         if isinstance(looks[-1], SeekingPrediction):
@@ -220,3 +239,10 @@ class SeekingSprites(DTISprites):
         if sought:
             return prediction, search.object_occlusion, selection
         return prediction, self.occlusion(prediction.features), selection
+
+
+def as_found(prediction: Prediction) -> Prediction:
+    """Return the parameters of a found scene as looks: its sprites are turned already."""
+    if isinstance(prediction, SeekingPrediction):
+        return replace(prediction, angles=torch.zeros_like(prediction.angles))
+    return prediction

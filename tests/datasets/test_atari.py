@@ -11,6 +11,8 @@ from dtis_core import datasets
 from dtis_core.datasets import atari
 from dtis_core.errors import DtisError
 
+BEHIND = {"tennis": ["ball"]}  # of a game, what goes behind the lines and the net of its ground
+
 
 @pytest.fixture
 def dots(monkeypatch, tmp_path):
@@ -100,7 +102,7 @@ def test_the_memory_of_the_real_console_tells_where_pixels_change(title, monkeyp
     played = atari.play(title, "validation", 4 * BLOCK)
     images = played.images.astype(int)
     differs = np.abs(images - np.median(images, axis=0)).sum(axis=3)
-    errors = []
+    errors, hidden = [], 0
     for number, thing in enumerate(played.game.things):
         half = [int(side / played.game.smaller / 2) + 3 for side in thing.size]
         for frame in np.flatnonzero(played.shown[:, number]):
@@ -111,6 +113,10 @@ def test_the_memory_of_the_real_console_tells_where_pixels_change(title, monkeyp
             (x, y), (w, h) = here.round().astype(int), half
             top, left = max(y - h, 0), max(x - w, 0)
             rows, columns = np.nonzero(differs[frame, top : y + h + 1, left : x + w + 1] > 30)
+            if thing.name in BEHIND.get(title, ()) and not len(rows):
+                hidden += 1
+                continue
             assert len(rows), f"{thing.name}: nothing in frame {frame}"
             errors.append(np.array([columns.mean() + left, rows.mean() + top]) - here)
     assert np.median(np.abs(errors)) < 0.5 and np.percentile(np.abs(errors), 90) < 1.5
+    assert hidden < 0.1 * len(images)

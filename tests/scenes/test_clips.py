@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 from kinds import IMAGES, K, a_run
+from PIL import Image
 
 from dtis_core.errors import DtisError
 from dtis_core.model.predictor import Prediction
 from dtis_core.model.selection import Selection
+from dtis_core.scenes.clip_gif import RADIUS
 from dtis_core.scenes.clips import PATIENCE, Clip, Seen, joined
 from dtis_core.scenes.scene import Scene
 
@@ -128,3 +130,69 @@ def test_a_run_decomposes_a_clip_as_it_does_images(kind):
     assert np.array_equal(clip.tracks.sprites[there], chosen)
     with pytest.raises(DtisError, match="images: expected"):
         run.decompose_clip(frames[:, :5])
+
+
+def test_an_edit_changes_one_object_in_all_frames_and_no_other(model):
+    scene, _ = moving_scene(model)
+    clip = Clip.of(scene)
+    tracks = clip.tracks.sprites.max(axis=0).tolist()
+    number = tracks.index(2) + 1  # the one that is hidden for a while
+    edited = clip.edit(number, sprite=3, shift=(0.1, 0.0))
+    seen = clip.layers[:, number - 1] > 0
+    assert np.array_equal(edited.layers, clip.layers)
+    assert (edited.tracks.sprites[seen, number - 1] == 3).all()
+    others = np.delete(np.arange(L), number - 1)
+    assert np.array_equal(edited.tracks.sprites[:, others], clip.tracks.sprites[:, others])
+    same = edited.tracks.places[:, others], clip.tracks.places[:, others]
+    assert np.allclose(*same, equal_nan=True)
+    gone = torch.from_numpy(~seen)
+    assert torch.equal(edited.scene.reconstruction[gone], scene.reconstruction[gone])
+    assert not torch.equal(edited.scene.reconstruction[~gone], scene.reconstruction[~gone])
+
+
+def test_an_edited_frame_is_the_edited_scene_of_that_frame(model):
+    clip = Clip.of(moving_scene(model)[0])
+    colour = (1.0, 0.2, 0.1)
+    edited = clip.edit(1, colour=colour)
+    for frame in range(FRAMES):
+        layer = int(clip.layers[frame, 0])
+        expected = clip.scene.edit(layer, colour=colour) if layer else clip.scene
+        picture = expected.reconstruction[frame]
+        assert torch.allclose(edited.scene.reconstruction[frame], picture, atol=1e-5)
+
+
+def test_what_is_removed_leaves_its_track_and_wrong_edits_are_named(model):
+    clip = Clip.of(moving_scene(model)[0])
+    removed = clip.edit(2, sprite=0)
+    assert not removed.layers[:, 1].any() and np.isnan(removed.tracks.places[:, 1]).all()
+    assert np.array_equal(removed.layers[:, 0], clip.layers[:, 0])
+    with pytest.raises(DtisError, match=r"track: must be in 1\.\.3, found 4"):
+        clip.edit(4, sprite=1)
+    with pytest.raises(DtisError, match="spite: not a field of an object's change"):
+        clip.edit(1, spite=1)
+
+
+def test_tracks_are_drawn_over_what_the_model_or_the_user_shows(model, tmp_path):
+    scene, _ = moving_scene(model)
+    clip = Clip.of(scene)
+    grey = np.full((FRAMES, *scene.reconstruction.shape[2:], 3), 90, np.uint8)
+    for frames in (None, grey):
+        path = clip.save_gif(tmp_path / "tracks.gif", frames)
+        with Image.open(path) as animation:
+            assert animation.n_frames == FRAMES
+            zoom = animation.width // grey.shape[2]
+            for frame in range(FRAMES):
+                animation.seek(frame)
+                shown = np.asarray(animation.convert("RGB")).astype(int)
+                for x, y in clip.tracks.places[frame][clip.layers[frame] > 0]:
+                    x, y = ((value + 0.5) * zoom for value in (x, y))
+                    row, column = round(y), round(x) + RADIUS
+                    if column < animation.width:
+                        ring = shown[row - 1 : row + 2, column - 1 : column + 2]
+                        assert np.ptp(ring, axis=2).max() > 60  # a hue
+    with Image.open(clip.save_gif(tmp_path / "bare.gif", grey, marks=False)) as animation:
+        assert np.ptp(np.asarray(animation.convert("RGB"))) < 2
+    with pytest.raises(DtisError, match=r"tracks.png: an animation is written as \.gif"):
+        clip.save_gif(tmp_path / "tracks.png")
+    with pytest.raises(DtisError, match=r"frames: expected uint8 \(9, .*, found uint8 \(8, "):
+        clip.save_gif(tmp_path / "tracks.gif", grey[:8])

@@ -12,6 +12,7 @@ from dtis_core.scoring import score
 from dtis_core.scoring.tracking import (
     NEAR,
     blobs,
+    evaluate_game,
     median_frame,
     score_places,
     tracking_scores,
@@ -126,3 +127,16 @@ def test_a_run_is_scored_by_the_memory_of_a_game_beside_a_detector_of_blobs(monk
     assert {name: got[name] for name in expected} == pytest.approx(expected)
     # Nothing moves across what the other dot shows.
     assert got["blobs"]["found"] == 1 and got["blobs"]["false"] == 0
+
+
+def test_a_clip_is_scored_beside_its_frames(monkeypatch, tmp_path):
+    with_dots(monkeypatch, tmp_path / "cache")
+    run = dots_run(tmp_path / "run")
+    best = evaluate_game(run, "dots", "validation", 20, "best")
+    clip = best["clip"]
+    assert clip["ms_per_image"] > 0 and clip["ms_alone"] > 0
+    played = atari.play("dots", "validation", 20)
+    seen = seen_in(run.decompose_clip(played.images).scene)
+    expected = score_places(played, seen.places.astype(float), seen.sprites)
+    assert {name: clip[name] for name in expected} == pytest.approx(expected)
+    assert "clip" not in evaluate_game(run, "dots", "validation", 20, "one-look")
