@@ -39,6 +39,16 @@ def test_the_table_of_data_sets_is_what_the_records_say():
     assert markdown(short_table()) in README
 
 
+def test_the_scores_on_our_own_scenes_are_the_recorded_ones():
+    scores = RunFolder(SHIPPED / "own_scenes" / "clevr6").manifest()["scores"]
+    one_look, best = (
+        [f"{100 * scores[key][name]:.1f}" for name in MEASURES]
+        for key in ("clevr6-rendered/validation/one-look", "clevr6-rendered/validation")
+    )
+    said = "by one look ARI {}, ARI-FG {}, mACC {} and mIoU {}, by `best` {}, {}, {} and {}"
+    assert said.format(*one_look, *best) in " ".join(RESULTS.split())
+
+
 def test_the_tables_of_rivals_are_what_the_records_say():
     assert markdown(race_table()) in RESULTS
     assert markdown(k_means_table()) in RESULTS
