@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 
 import nbformat
 import numpy as np
@@ -84,6 +85,13 @@ def assert_shows(own, board, **state):
     np.testing.assert_allclose(shown, to_pixels(board.image[0]).astype(int), atol=2)
 
 
+def assert_says(own, beginning):
+    """The line below the picture begins so, once it is drawn anew."""
+    words = re.compile(f"^{re.escape(beginning)}")
+    expect = pytest.importorskip("playwright.sync_api").expect
+    expect(own.get_by_role("status")).to_have_text(words)
+
+
 def drag(page, picture, start, end):
     """Drag by the mouse, between places in pixels of the picture's own."""
     picture.scroll_into_view_if_needed()
@@ -110,11 +118,7 @@ def test_a_layer_is_dragged_and_brought_closer(page, opened):
     page.keyboard.press("ArrowUp")
     assert_shows(own, board, shifts=[[1, 1], [0, 0], [0, 0]])
     page.keyboard.press("PageUp")
-    assert (
-        own.get_by_role("status")
-        .inner_text()
-        .startswith("An order, the farthest first: 2 < 1 < 3.")
-    )
+    assert_says(own, "An order, the farthest first: 2 < 1 < 3.")
     swapped = [[0.0, 1.0, 0.0], [0.0, 0.0, 0.0], [1.0, 1.0, 0.0]]
     assert_shows(own, board, occlusion=swapped)
     own.get_by_role("button", name="layer 1 farther").click()
@@ -126,7 +130,7 @@ def test_a_layer_is_dragged_and_brought_closer(page, opened):
 def test_pairs_make_a_cycle_that_no_order_has(page, opened):
     own, board = opened(LAYERS), layer_board()
     own.get_by_role("button", name="layer 1 hides layer 3: 0").click()
-    assert own.get_by_role("status").inner_text().startswith("No order: ")
+    assert_says(own, "No order: ")
     assert_shows(own, board, occlusion=CYCLE)
     seen = 100 * visibilities(board.alphas, torch.tensor([CYCLE])).mean(dim=(0, 2, 3, 4))
     shares = own.locator(".dtis-seen > span").all_inner_texts()
