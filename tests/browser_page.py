@@ -6,12 +6,33 @@ import os
 import shutil
 from contextlib import contextmanager
 
+import nbformat
 import numpy as np
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 from PIL import Image
 
+from dtis_core.workbook.page import page_of
+
+MIME = "application/vnd.jupyter.widget-{}+json"
 CHROMIUM = os.environ.get("DTIS_CHROMIUM") or shutil.which("chromium")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
+
+
+def page_of_widgets(folder, widgets):
+    """Make a notebook that shows widgets and has no kernel; return its page, a file."""
+    views = [{MIME.format("view"): {"model_id": one.model_id}} for one in widgets]
+    cells = [new_code_cell("", outputs=[new_output("display_data", view)]) for view in views]
+    state = {
+        one.model_id: {"model_name": "AnyModel", "state": {**one.get_state()}} for one in widgets
+    }
+    notebook = new_notebook(
+        cells=cells, metadata={"widgets": {MIME.format("state"): {"state": state}}}
+    )
+    nbformat.write(notebook, folder / "01_widgets.ipynb")
+    file = folder / "01_widgets.html"
+    file.write_text(page_of(folder / "01_widgets.ipynb"))
+    return file
 
 
 @contextmanager

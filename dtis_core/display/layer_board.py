@@ -6,14 +6,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dtis_core.display.alive import Alive
+from dtis_core.display.figures import enlarge
 from dtis_core.display.scripts import LAYERS, module_of, style
 from dtis_core.display.stage_data import packed
 from dtis_core.display.widgets import Picture
 from dtis_core.errors import DtisError
 from dtis_core.model.composition import compose, put_background_below
-from dtis_core.pictures import to_pixels
+from dtis_core.pictures import to_bytes, to_pictures
 
-ZOOM = 6  # of the picture that shows where there are no widgets
+SIDE = 288  # pixels, of the picture that shows where there are no widgets
 
 
 class LayerBoard(Alive):
@@ -71,10 +72,10 @@ class LayerBoard(Alive):
         return compose(alphas, colours, matrix)
 
     def still(self) -> tuple[str, Picture]:
-        """Return how many layers there are and their image, enlarged."""
-        picture = to_pixels(self.image[0].expand(3, -1, -1))
+        """Return how many layers there are and their image."""
         text = f"{len(self.occlusion)} layers and who hides whom"
-        return text, picture.repeat(ZOOM, axis=0).repeat(ZOOM, axis=1)
+        picture = to_pictures(self.image[0].expand(3, -1, -1))
+        return text, to_bytes(enlarge(picture, SIDE))
 
 
 def moved(part: Float[Tensor, "c H W"], right: int, down: int) -> Float[Tensor, "c H W"]:

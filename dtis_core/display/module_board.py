@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dtis_core.display.alive import Alive
-from dtis_core.display.figures import over_checkerboard
+from dtis_core.display.figures import enlarge, over_checkerboard
 from dtis_core.display.scripts import MODULE, module_of, style
 from dtis_core.display.stage_data import described_sequence, packed
 from dtis_core.display.widgets import Picture
@@ -17,7 +17,7 @@ from dtis_core.model.canvas import Canvas
 from dtis_core.model.transformations import Sequence, ThinPlateSpline, spline_weights
 from dtis_core.pictures import to_bytes
 
-ZOOM = 8  # of the picture that shows where there are no widgets
+SIDE = 288  # pixels, of the picture that shows where there are no widgets
 Control = tuple[int | slice | list[int], float]
 """Which entries of the parameters a slider sets, all to one value, and its largest magnitude."""
 
@@ -77,7 +77,6 @@ class ModuleBoard(Alive):
         return torch.cat([canvas.colour, canvas.mask], dim=3)[0, 0, 0].clamp(0, 1)
 
     def still(self) -> tuple[str, Picture]:
-        """Return the module's name and the sprite under it, enlarged."""
-        picture = to_bytes(over_checkerboard(self.image))
+        """Return the module's name and the sprite under it."""
         text = f"{self.sequence.names[0]}: {len(self.values)} parameters"
-        return text, picture.repeat(ZOOM, axis=0).repeat(ZOOM, axis=1)
+        return text, to_bytes(enlarge(over_checkerboard(self.image), SIDE))

@@ -40,7 +40,7 @@ def decomposed_clip(
     found = [fresh(frames[order[0]])]
     for t in range(1, len(stretches[0])):
         order.append(torch.stack([each[t] for each in stretches if t < len(each)]))
-        before = _first(found[-1], len(order[-1]))
+        before = _of(found[-1], slice(len(order[-1])))
         were = before.objectives(frames[order[-1] - 1], model.penalty)
         found.append(followed(model, frames[order[-1]], before, were, min(polish, ROUND), fresh))
     place = torch.cat(order).argsort()
@@ -70,8 +70,7 @@ def followed(
     worse = scene.objectives(images, model.penalty) > limit  # (B,)
     if not worse.any():
         return scene
-    scenes = combined(lambda parts: parts[0][worse], [scene])
-    better = better_of(model, images[worse], fresh(images[worse]), scenes)
+    better = better_of(model, images[worse], fresh(images[worse]), _of(scene, worse))
 
     def put(parts: Sequence[Tensor]) -> Tensor:
         parts[0][worse] = parts[1]
@@ -80,6 +79,6 @@ def followed(
     return combined(put, [scene, better])
 
 
-def _first(scene: Decomposition, count: int) -> Decomposition:
-    """Return the first scenes of a batch."""
-    return combined(lambda parts: parts[0][:count], [scene])
+def _of(scene: Decomposition, images: slice | Tensor) -> Decomposition:
+    """Return the scenes of some images of a batch."""
+    return combined(lambda parts: parts[0][images], [scene])

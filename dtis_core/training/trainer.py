@@ -306,10 +306,12 @@ class Trainer:
         hidden = ((sprites > 0) & (brightest < VISIBLE)).sum()
         uses = torch.bincount(sprites.flatten(), minlength=self.sprites + 1)[1:]
         used = (sprites > 0).sum(dim=0)  # (L,)
-        counts = self.ranks.total(torch.cat([uses, used, hidden[None]])).cpu()
-        self.usage += counts[: len(uses)]
-        self.layers_used = counts[len(uses) : -1] / len(self._numbers())
-        self.hidden += int(counts[-1])
+        others = torch.stack([hidden, hidden.new_tensor(len(sprites))])
+        counts = self.ranks.total(torch.cat([uses, used, others])).cpu()
+        uses, used, (hidden, images) = counts.split([len(uses), len(used), 2])
+        self.usage += uses
+        self.layers_used = used / images
+        self.hidden += int(hidden)
 
     def _reassign_and_retire(self) -> None:
         """Restart sprites too little used (C.2), and give up extra ones that are due."""

@@ -4,23 +4,19 @@ import base64
 import io
 import re
 
-import nbformat
 import numpy as np
 import pytest
 import torch
-from browser_page import overflow_in_themes, page_in_chromium, pixels_of
-from nbformat.v4 import new_code_cell, new_notebook, new_output
+from browser_page import overflow_in_themes, page_in_chromium, page_of_widgets, pixels_of
 from PIL import Image
 
 from dtis_core.display.layer_board import LayerBoard
 from dtis_core.display.module_board import ModuleBoard
 from dtis_core.model.composition import ordered_occlusion, visibilities
 from dtis_core.pictures import to_bytes, to_pixels
-from dtis_core.workbook.page import page_of
 
 pytestmark = pytest.mark.browser
 
-MIME = "application/vnd.jupyter.widget-{}+json"
 SIDE, CYCLE = 24, [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
 
 
@@ -46,21 +42,7 @@ def module_board(name):
 def page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
     boards = [layer_board(), *map(module_board, ("placement", "projective", "tps"))]
-    outputs = [
-        new_output("display_data", {MIME.format("view"): {"model_id": board.model_id}})
-        for board in boards
-    ]
-    state = {
-        board.model_id: {"model_name": "AnyModel", "state": {**board.get_state()}}
-        for board in boards
-    }
-    notebook = new_notebook(
-        cells=[new_code_cell("", outputs=[output]) for output in outputs],
-        metadata={"widgets": {MIME.format("state"): {"state": state}}},
-    )
-    nbformat.write(notebook, folder / "01_boards.ipynb")
-    file = folder / "01_boards.html"
-    file.write_text(page_of(folder / "01_boards.ipynb"))
+    file = page_of_widgets(folder, boards)
     with page_in_chromium(file) as page:
         yield page
 

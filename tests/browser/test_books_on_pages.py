@@ -1,19 +1,15 @@
 """Flip books on a page without a kernel, turned by Chromium's buttons, slider, keys and mouse."""
 
-import nbformat
 import numpy as np
 import pytest
-from browser_page import overflow_in_themes, page_in_chromium, pixels_of
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from browser_page import overflow_in_themes, page_in_chromium, page_of_widgets, pixels_of
 
 from dtis_core.display.flipbook import Card, FlipBook, Frame
-from dtis_core.workbook.page import page_of
 
 pytestmark = pytest.mark.browser
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 SHADES = [40 * number for number in range(6)]
-MIME = "application/vnd.jupyter.widget-{}+json"
 
 
 def frames():
@@ -36,20 +32,7 @@ def frames():
 def page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
     books = [FlipBook(frames(), "plain"), FlipBook(frames(), "ordered", ["Up", "Down"])]
-    outputs = [
-        new_output("display_data", {MIME.format("view"): {"model_id": book.model_id}})
-        for book in books
-    ]
-    state = {
-        book.model_id: {"model_name": "AnyModel", "state": {**book.get_state()}} for book in books
-    }
-    notebook = new_notebook(
-        cells=[new_markdown_cell("# Books"), *(new_code_cell("", outputs=[o]) for o in outputs)],
-        metadata={"widgets": {MIME.format("state"): {"state": state}}},
-    )
-    nbformat.write(notebook, folder / "01_books.ipynb")
-    file = folder / "01_books.html"
-    file.write_text(page_of(folder / "01_books.ipynb"))
+    file = page_of_widgets(folder, books)
     with page_in_chromium(file) as page:
         yield page
 
