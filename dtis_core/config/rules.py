@@ -42,9 +42,16 @@ def _search_rules(config: "Config") -> Rules:
     residual, greedy = search.looks == "residual", model.selection == "greedy"
     yield greedy or not residual, "model.selection", "greedy where search.looks is residual"
     yield residual or search.sees == "both", "search.sees", "both unless search.looks is residual"
+    if search.drawn_by == "error":
+        rule = "features without residual looks and attention"
+        yield residual and search.head == "attention", "search.drawn_by", rule
     if search.depths == "sought":
         yield residual, "search.looks", "residual where search.depths is sought"
         yield model.occlusion == "fixed", "model.occlusion", "fixed where search.depths is sought"
+    if search.colours == "solved":
+        tints = residual and not search.fovea and "tint" in model.layer_transformations
+        rule = "predicted without residual looks and a layer's tint, and with a fovea"
+        yield tints, "search.colours", rule
     turns = {"similarity", "rotation"}.intersection(model.sprite_transformations)
     for name in ("turns", "inference_turns"):
         rule = "1 without similarity or rotation in model.sprite_transformations"

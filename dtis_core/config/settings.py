@@ -59,12 +59,14 @@ class SearchConfig:
     """How scenes are sought where that is not the paper's way, which is the default."""
 
     head: Literal["pooled", "attention"] = "pooled"
+    drawn_by: Literal["features", "error"] = "features"  # to what attention goes at first
     reach: Count = 3  # cells around an attention map's peak that count
     looks: Literal["image", "residual"] = "image"
     sees: Literal["both", "difference"] = "both"  # image and rest, in a residual look
     fovea: bool = False  # each look reads its place at full resolution, taught by dreams
     harmonics: list[Count] = field(default_factory=list)  # at which the fovea reads angles
     turns: Count = 1  # rotations of each sprite that are candidates, on top of the predicted one
+    colours: Literal["predicted", "solved"] = "predicted"  # each candidate's tint
     depths: Literal["given", "sought"] = "given"  # whether the layers' order is chosen, too
     alternate_steps: bool = False  # train with T = 1, ..., model.selection_steps in turn
     inference_steps: Count | None = None  # T at inference; None: as in training

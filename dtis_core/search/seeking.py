@@ -24,6 +24,7 @@ from dtis_core.model.transformations import TRANSFORMATIONS, Similarity
 from dtis_core.search.residual import ResidualSearch, Rules
 from dtis_core.search.seeking_predictor import SeekingPrediction, SeekingPredictor
 from dtis_core.search.small_encoder import Small, start_heads
+from dtis_core.search.solved_colours import solved, tinted
 from dtis_core.search.transformations import OURS
 from dtis_core.search.windows import Windowed, placed, window_of
 
@@ -66,6 +67,15 @@ class SeekingSprites(DTISprites):
             if isinstance(module, Similarity) and (self.active is None or name in self.active):
                 return sequence.slices[name].start + module.angle
         return None
+
+    @property
+    def tint(self) -> slice | None:
+        """Which of a layer's parameters are the colours to solve for; None where none are."""
+        if self.search.colours != "solved" or (
+            self.active is not None and "tint" not in self.active
+        ):
+            return None
+        return self.sequences[0].slices["tint"]
 
     def open_angles(self, prediction: Prediction) -> Float[Tensor, "#B #L #K T"]:
         """Return the angles, on top of the predicted one, in which a sprite is a candidate.
@@ -184,7 +194,7 @@ class SeekingSprites(DTISprites):
 
         Only the last iteration's looks learn.
         """
-        config, looks = self.config, []
+        config, looks, gains = self.config, [], []
         background = images.new_zeros(len(images), 0, 0)
         if config.backgrounds:
             nothing = torch.zeros_like(images)
@@ -193,10 +203,12 @@ class SeekingSprites(DTISprites):
 
         image = torch.arange(len(images), device=images.device)[:, None]  # (B, 1)
 
+        def of_layers(every: list[Tensor]) -> Tensor:
+            """Gather, of what each look has, what each layer's content was rendered from."""
+            return torch.cat(every, dim=1)[image, search.look]  # of (B, looks, ...)
+
         def taken(part: str) -> Tensor:
-            """Gather what each layer's content was rendered from."""
-            every = torch.cat([getattr(found, part) for found in looks], dim=1)  # (B, looks, ...)
-            return every[image, search.look]
+            return of_layers([getattr(found, part) for found in looks])
 
         def look(layer: int, rest: Tensor, avoided: list[int]) -> tuple[Windowed, Tensor]:
             at, places = self.predictor.at, None
@@ -205,7 +217,11 @@ class SeekingSprites(DTISprites):
             with torch.set_grad_enabled(len(looks) >= learning):
                 looks.append(self.predictor(torch.cat([images, rest], dim=1), places))
             found = looks[-1]
-            return self.seen_candidates(found, noise), found.features[:, 0]
+            candidates = self.seen_candidates(found, noise)
+            if self.tint:
+                candidates, best = solved(candidates, images, rest)
+                gains.append(best.unsqueeze(1))  # (B, 1, N, C)
+            return candidates, found.features[:, 0]
 
         with torch.no_grad():
             backgrounds = self.background_colours(background)
@@ -229,9 +245,15 @@ class SeekingSprites(DTISprites):
         )
         if start is not None:
             looks.append(as_found(start.prediction))
-            search.begin(start, self.open_angles(looks[0]).shape[-1])
+            turns = self.open_angles(looks[0]).shape[-1]
+            B, L, K = looks[0].sprite.shape[:3]
+            gains.append(images.new_ones(B, L, K * turns, config.channels))
+            search.begin(start, turns)
         selection = search.run(steps)
-        parts = taken("layer"), taken("sprite"), background, taken("features")
+        layer = taken("layer")
+        if self.tint:
+            layer = tinted(layer, self.tint, of_layers(gains), selection.sprites)
+        parts = layer, taken("sprite"), background, taken("features")
         if isinstance(looks[-1], SeekingPrediction):
             prediction = SeekingPrediction(*parts, taken("angles"))
         else:

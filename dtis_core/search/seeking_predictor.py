@@ -17,6 +17,8 @@ from dtis_core.search.transformations import Placement
 FARTHEST = 0.99  # place, in half image sides
 INHIBITED = 2.0  # cells around a place that attention is not to return to
 NEVER = -1e4  # the score of a cell that is not to be attended
+LEAST_ERROR = 1e-6  # of a cell, squared, that counts as missing
+PULL = 5.0  # the score, at first, of the cell where most is missing
 
 
 class Attention(Look):
@@ -24,24 +26,33 @@ class Attention(Look):
 
     One map per layer; or, where positions belong to single sprites, one per layer and sprite.
     Only cells within `reach` of a map's peak count: two objects of equal appeal would otherwise
-    average to a place between them, where there is nothing.
+    average to a place between them, where there is nothing. A map that is `drawn` starts where the
+    most is missing; features are then learned on top.
     """
 
-    def __init__(self, features: int, layers: int, maps: int, reach: int):
+    def __init__(self, features: int, layers: int, maps: int, reach: int, drawn: bool = False):
         super().__init__()
         self.size, self.layers, self.reach = features, layers, reach
         self.per_sprite = maps > 1
         self.scores = nn.Conv2d(features, layers * maps, 1)
+        self.pull = nn.Parameter(torch.tensor(PULL)) if drawn else None
 
     def forward(
-        self, features: Float[Tensor, "B F y x"], avoided: Float[Tensor, "B n 2"] | None = None
+        self,
+        features: Float[Tensor, "B F y x"],
+        avoided: Float[Tensor, "B n 2"] | None = None,
+        difference: Float[Tensor, "B C H W"] | None = None,
     ) -> tuple[Float[Tensor, "B L F"], Float[Tensor, "B L m 2"]]:
         """Return the attended features, averaged over maps, and positions (x, y) in [-1, 1].
 
-        Attention does not return to `avoided` places, if there are any.
+        Attention does not return to `avoided` places, if there are any; if it is drawn, then by the
+        `difference` between the images and what is explained of them.
         """
         height, width = features.shape[-2:]
         scores = self.scores(features).flatten(2).unflatten(1, (self.layers, -1))  # (B, L, m, y x)
+        if self.pull is not None and difference is not None:
+            missing = missing_shares(difference, (height, width)).flatten(1)  # (B, y x)
+            scores = scores + self.pull * missing[:, None, None]
         if avoided is not None:
             around = near(avoided, height, width).any(dim=1).flatten(1)  # (B, y x)
             scores = scores.masked_fill(around[:, None, None], NEVER)
@@ -63,6 +74,15 @@ def near(places: Float[Tensor, "B n 2"], height: int, width: int) -> Bool[Tensor
     x = (pixel_centres(width, places) - x) * width / 2  # (B, n, x), in cells
     y = (pixel_centres(height, places) - y) * height / 2
     return x[:, :, None].square() + y[..., None].square() < INHIBITED**2
+
+
+def missing_shares(
+    difference: Float[Tensor, "B C H W"], size: tuple[int, int]
+) -> Float[Tensor, "B y x"]:
+    """Return the squared error in each cell of a map, as a share of that in the worst one."""
+    error = difference.square().mean(dim=1, keepdim=True)
+    error = nn.functional.adaptive_avg_pool2d(error, size).squeeze(1)
+    return error / error.amax(dim=(1, 2), keepdim=True).clamp(min=LEAST_ERROR)
 
 
 def placing(sequence: Sequence) -> tuple[Position, slice] | None:
@@ -153,7 +173,8 @@ class SeekingPredictor(Predictor):
             return super().build_look(config)
         own = translation_slice(self.sequences[0]) is None
         maps = config.sprites if own else 1
-        return Attention(self.width, self.layers, maps, self.search.reach)
+        drawn = self.search.drawn_by == "error"
+        return Attention(self.width, self.layers, maps, self.search.reach, drawn)
 
     def build_occlusion_head(self, pairs: int) -> LayerwiseMLP:
         """Return the head of the L(L - 1)/2 logits, or, of attended features, of each pair's."""
@@ -182,7 +203,11 @@ class SeekingPredictor(Predictor):
         if isinstance(self.look, Pooling):
             return super().forward(images)
         maps = self.encode(images)
-        features, position = self.look(maps, avoided)
+        difference = None
+        if self.search.drawn_by == "error":
+            image, rest = images.chunk(2, dim=1)
+            difference = image - rest
+        features, position = self.look(maps, avoided, difference)
         prediction = self.parameters_of(features, maps.mean(dim=(2, 3))[:, None])
         at = self.at
         if at is None:

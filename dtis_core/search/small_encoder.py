@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dtis_core.model.encoders import Features, Smaller
 
-CELLS = 20  # a side that our encoder's maps have at most; more cost time and find no more objects
+CELLS = 22  # a side that our encoder's maps have at most; more cost time and find no more objects
 START_GAIN = 0.3  # of a plain block's residual branch; with zero the deep features wake up late
 
 
@@ -37,7 +37,7 @@ class PlainBlock(nn.Module):
 class Small(nn.Module):
     """Our encoder: a strided stem and four unnormalised blocks, 64 features.
 
-    The stem's stride, 2 or 4, leaves at most 20 cells a side; images too large for that are halved
+    The stem's stride, 2 or 4, leaves at most 22 cells a side; images too large for that are halved
     first. The deep features (twice that stride), which see most of the image, are laid over the
     early ones, which know where the edges are. Images of another size are brought to the size that
     the encoder was made for: so the same weights can go on from half-size images.

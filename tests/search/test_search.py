@@ -20,7 +20,7 @@ from dtis_core.model.composition import (
 from dtis_core.search.depth_order import moved_to, rest_of_scene_at_ends
 from dtis_core.search.residual import Inside, ResidualSearch, Rules
 from dtis_core.search.seeking import build_model
-from dtis_core.search.seeking_predictor import INHIBITED, Attention
+from dtis_core.search.seeking_predictor import INHIBITED, Attention, missing_shares
 from dtis_core.search.windows import Window, Windowed
 
 SIZE = (12, 12)
@@ -208,6 +208,7 @@ def test_more_turns_at_inference_fit_at_least_as_well():
         ("search.looks=residual\nmodel.selection=exhaustive", "model.selection must be greedy"),
         ("search.depths=sought", "search.looks must be residual"),
         ("search.sees=difference", "search.sees must be both unless search.looks is residual"),
+        ("search.drawn_by=error", "search.drawn_by must be features without residual looks"),
         ("model.sprite_transformations=[]", "search.turns must be 1 without similarity"),
         ("search.inference_turns=0", "search.inference_turns must be at least 1"),
     ],
@@ -263,3 +264,30 @@ def test_a_pair_is_sought_elsewhere_every_other_time_and_a_single_layer_anywhere
     assert seen[:6] == [(0, []), (1, []), (2, [])] * 2
     assert seen[6:12] == [(0, [0, 1]), (1, []), (1, [1, 2]), (2, []), (2, [2, 0]), (0, [])]
     assert seen[15:] == [(layer, []) for layer, _ in seen[6:12]]
+
+
+@pytest.mark.parametrize("drawn", [True, False])
+def test_attention_that_is_drawn_goes_where_most_is_missing(drawn):
+    model = randomised(search=replace(SEARCH, drawn_by="error" if drawn else "features", turns=1))
+    rest = torch.rand(6, 3, *SIZE, generator=torch.manual_seed(0), dtype=torch.float64)
+    places = torch.tensor([[2, 2], [9, 2], [2, 9], [9, 9], [5, 5], [6, 5]])  # x and y
+    images = rest.clone()
+    for image, (x, y) in zip(images, places.tolist(), strict=True):
+        image[:, y - 1 : y + 1, x - 1 : x + 1] += 1  # what is missing: 2 x 2 pixels around
+    with torch.no_grad():
+        model.predictor.look.scores.weight.mul_(0.1)
+        found = model.predictor(torch.cat([images, rest], dim=1)).layer[:, 0, model.predictor.at]
+    off = ((found.tanh() + 1) * SIZE[0] / 2 - places).abs()
+    assert (off.max() < 1.5) == drawn
+
+
+def test_what_is_missing_is_the_squared_error_of_each_cell():
+    difference = torch.rand(2, 3, 12, 8, dtype=torch.float64)
+    shares = missing_shares(difference, (3, 2))
+    for image, part in enumerate(difference.numpy()):
+        errors = np.array(
+            [[(part[:, 4 * y : 4 * y + 4, 4 * x : 4 * x + 4] ** 2).mean() for x in (0, 1)]
+             for y in (0, 1, 2)]
+        )  # fmt: skip
+        assert np.allclose(shares[image].numpy(), errors / errors.max())
+    assert (missing_shares(torch.zeros(1, 3, 12, 8), (3, 2)) == 0).all()
