@@ -21,6 +21,7 @@ from dtis_core.model.encoders import ENCODERS, Kind
 from dtis_core.model.predictor import Prediction
 from dtis_core.model.selection import Candidates, Selection
 from dtis_core.model.transformations import TRANSFORMATIONS, Similarity
+from dtis_core.search.looks import Looks
 from dtis_core.search.residual import ResidualSearch, Rules
 from dtis_core.search.seeking_predictor import SeekingPrediction, SeekingPredictor
 from dtis_core.search.small_encoder import Small, start_heads
@@ -194,33 +195,23 @@ class SeekingSprites(DTISprites):
 
         Only the last iteration's looks learn.
         """
-        config, looks, gains = self.config, [], []
+        config, looks = self.config, Looks()
         background = images.new_zeros(len(images), 0, 0)
         if config.backgrounds:
             nothing = torch.zeros_like(images)
             background = self.predictor(torch.cat([images, nothing], dim=1)).background
         learning = (steps - 1) * config.layers if torch.is_grad_enabled() else steps * config.layers
 
-        image = torch.arange(len(images), device=images.device)[:, None]  # (B, 1)
-
-        def of_layers(every: list[Tensor]) -> Tensor:
-            """Gather, of what each look has, what each layer's content was rendered from."""
-            return torch.cat(every, dim=1)[image, search.look]  # of (B, looks, ...)
-
-        def taken(part: str) -> Tensor:
-            return of_layers([getattr(found, part) for found in looks])
-
         def look(layer: int, rest: Tensor, avoided: list[int]) -> tuple[Windowed, Tensor]:
-            at, places = self.predictor.at, None
+            at, places, gains = self.predictor.at, None, None
             if avoided and at is not None:
-                places = torch.tanh(taken("layer")[:, avoided, at])  # (B, n, 2)
+                places = torch.tanh(looks.part("layer", search.look)[:, avoided, at])  # (B, n, 2)
             with torch.set_grad_enabled(len(looks) >= learning):
-                looks.append(self.predictor(torch.cat([images, rest], dim=1), places))
-            found = looks[-1]
+                found = self.predictor(torch.cat([images, rest], dim=1), places)
             candidates = self.seen_candidates(found, noise)
             if self.tint:
-                candidates, best = solved(candidates, images, rest)
-                gains.append(best.unsqueeze(1))  # (B, 1, N, C)
+                candidates, gains = solved(candidates, images, rest)
+            looks.add(found, gains)
             return candidates, found.features[:, 0]
 
         with torch.no_grad():
@@ -244,27 +235,14 @@ class SeekingSprites(DTISprites):
             self.occlusion if config.occlusion == "predicted" else None,
         )
         if start is not None:
-            looks.append(as_found(start.prediction))
-            turns = self.open_angles(looks[0]).shape[-1]
-            B, L, K = looks[0].sprite.shape[:3]
-            gains.append(images.new_ones(B, L, K * turns, config.channels))
+            turns = self.open_angles(start.prediction).shape[-1]
+            looks.begin(start.prediction, turns)
             search.begin(start, turns)
         selection = search.run(steps)
-        layer = taken("layer")
+        prediction = looks.prediction(search.look, background)
         if self.tint:
-            layer = tinted(layer, self.tint, of_layers(gains), selection.sprites)
-        parts = layer, taken("sprite"), background, taken("features")
-        if isinstance(looks[-1], SeekingPrediction):
-            prediction = SeekingPrediction(*parts, taken("angles"))
-        else:
-            prediction = Prediction(*parts)
+            gains = looks.chosen_gains(search.look, selection.sprites)
+            prediction = replace(prediction, layer=tinted(prediction.layer, self.tint, gains))
         if sought:
             return prediction, search.object_occlusion, selection
         return prediction, self.occlusion(prediction.features), selection
-
-
-def as_found(prediction: Prediction) -> Prediction:
-    """Return the parameters of a found scene as looks: its sprites are turned already."""
-    if isinstance(prediction, SeekingPrediction):
-        return replace(prediction, angles=torch.zeros_like(prediction.angles))
-    return prediction

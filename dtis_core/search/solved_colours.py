@@ -1,4 +1,4 @@
-"""Colours that are solved for instead of predicted: each candidate's tint is the one that errs least.
+"""Colours solved for instead of predicted: each candidate's tint is the one that errs least.
 
 Where one sprite stands for objects of many colours, a look without the right colour lowers no
 error, so nothing is learned from it. The best colour is a least-squares problem with one unknown
@@ -7,8 +7,7 @@ for each channel, whose solution costs no more than the candidates' errors thems
 
 from dataclasses import replace
 
-import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from dtis_core.search.windows import Windowed
@@ -35,17 +34,12 @@ def solved(
 
 
 def tinted(
-    layer: Float[Tensor, "B L P"],
-    tint: slice,
-    gains: Float[Tensor, "B L N C"],
-    chosen: Int[Tensor, "B L"],
+    layer: Float[Tensor, "B L P"], tint: slice, gains: Float[Tensor, "B L C"]
 ) -> Float[Tensor, "B L P"]:
-    """Return layers' parameters with the gains of their chosen candidates, from 1, in the tint.
+    """Return layers' parameters with gains put on top of their tint.
 
     They pass no gradient to the predictor, which has no part in them.
     """
-    index = (chosen - 1).clamp(min=0)[..., None, None].expand(-1, -1, 1, gains.shape[-1])
-    gains = gains.gather(2, index).squeeze(2)  # (B, L, C)
     layer = layer.clone()
     layer[..., tint] = (gains * (1 + layer[..., tint]) - 1).detach()
     return layer

@@ -9,6 +9,8 @@ import torch
 from dtis_core.config import ModelConfig, SearchConfig, load_preset
 from dtis_core.errors import DtisError
 from dtis_core.model.composition import squared_errors
+from dtis_core.model.predictor import Prediction
+from dtis_core.search.looks import Looks
 from dtis_core.search.seeking import build_model
 from dtis_core.search.solved_colours import LEAST_SEEN, MOST, solved, tinted
 from dtis_core.search.windows import Window, Windowed
@@ -115,11 +117,18 @@ def test_places_learn_from_the_loss_and_tints_are_left_alone(model):
 
 
 def test_the_gains_of_the_chosen_candidate_are_put_on_top_of_what_was_predicted():
-    layer, gains = torch.rand(2, 3, 5), torch.rand(2, 3, 4, 3)
+    parameters, gains = torch.rand(2, 3, 5), torch.rand(3, 2, 4, 3)  # of three looks
+    looks = Looks()
+    for number in range(3):
+        part = parameters[:, number : number + 1]
+        looks.add(Prediction(part, part[..., None, :0], part, part), gains[number])
+    look = torch.tensor([[2, 0, 1], [0, 1, 1]])
     chosen = torch.tensor([[1, 4, 0], [2, 2, 3]])
-    put = tinted(layer, slice(1, 4), gains, chosen)
+    layer = looks.prediction(look, parameters).layer
+    assert torch.equal(layer[0], parameters[0, [2, 0, 1]])
+    put = tinted(layer, slice(1, 4), looks.chosen_gains(look, chosen))
     assert torch.equal(put[..., [0, 4]], layer[..., [0, 4]])
-    wanted = gains[1, 2, 2] * (1 + layer[1, 2, 1:4]) - 1
+    wanted = gains[1, 1, 2] * (1 + layer[1, 2, 1:4]) - 1  # the second look, the third candidate
     assert torch.allclose(put[1, 2, 1:4], wanted)
 
 
