@@ -29,6 +29,8 @@ from dtis_core.search.solved_colours import solved, tinted
 from dtis_core.search.transformations import OURS
 from dtis_core.search.windows import Windowed, placed, window_of
 
+OUTSIDE = 9.0  # a place that is in no image
+
 # What is ours has its names beside the paper's.
 ENCODERS["small"] = Kind(Small, 64, start_heads)
 TRANSFORMATIONS |= OURS
@@ -87,6 +89,20 @@ class SeekingSprites(DTISprites):
         if reads and isinstance(prediction, SeekingPrediction):
             return prediction.angles
         return self.even_turns(prediction.layer).view(1, 1, 1, -1)
+
+    def fruitless(
+        self, looks: Looks, search: ResidualSearch, layer: int
+    ) -> Float[Tensor, "B n 2"] | None:
+        """Return where other layers found nothing, not to be looked at again; far off for the rest.
+
+        For what is missing there, and cannot be explained, would draw all later looks.
+        """
+        others = [other for other, seen in enumerate(search.seen) if seen and other != layer]
+        if not others or self.predictor.at is None:
+            return None
+        places = torch.tanh(looks.part("layer", search.look)[:, others, self.predictor.at])
+        found = search.sprites[:, others, None] > 0
+        return torch.where(found, OUTSIDE, places)
 
     @property
     def turns(self) -> int:
@@ -206,6 +222,8 @@ class SeekingSprites(DTISprites):
             at, places, gains = self.predictor.at, None, None
             if avoided and at is not None:
                 places = torch.tanh(looks.part("layer", search.look)[:, avoided, at])  # (B, n, 2)
+            elif self.search.drawn_by == "error" and len(looks):
+                places = self.fruitless(looks, search, layer)
             with torch.set_grad_enabled(len(looks) >= learning):
                 found = self.predictor(torch.cat([images, rest], dim=1), places)
             candidates = self.seen_candidates(found, noise)

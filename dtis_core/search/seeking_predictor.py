@@ -203,10 +203,8 @@ class SeekingPredictor(Predictor):
         if isinstance(self.look, Pooling):
             return super().forward(images)
         maps = self.encode(images)
-        difference = None
-        if self.search.drawn_by == "error":
-            image, rest = images.chunk(2, dim=1)
-            difference = image - rest
+        drawn = self.search.drawn_by == "error"
+        difference = torch.sub(*images.chunk(2, dim=1)) if drawn else None
         features, position = self.look(maps, avoided, difference)
         prediction = self.parameters_of(features, maps.mean(dim=(2, 3))[:, None])
         at = self.at

@@ -281,6 +281,23 @@ def test_attention_that_is_drawn_goes_where_most_is_missing(drawn):
     assert (off.max() < 1.5) == drawn
 
 
+@pytest.mark.parametrize("drawn", [True, False])
+def test_looks_that_are_drawn_do_not_return_to_where_others_found_nothing(drawn):
+    config = replace(CONFIG, image_size=(24, 24), empty_sprite=True, penalty=10.0)
+    search = replace(SEARCH, drawn_by="error" if drawn else "features", turns=1)
+    model, images = randomised(config, search), torch.zeros(2, 3, 24, 24, dtype=torch.float64)
+    for number, (y, x) in enumerate(
+        [(4, 4), (4, 18), (18, 10)]
+    ):  # one stands out more than another
+        images[:, :, y : y + 2, x : x + 2] = 1 - 0.2 * number
+    with torch.no_grad():
+        scene = model(images, steps=1)
+    assert (scene.selection.sprites == 0).all()  # so dear are they
+    places = scene.prediction.layer[..., model.predictor.at].tanh() * 12
+    apart = (places[:, :, None] - places[:, None]).norm(dim=-1)[:, *torch.triu_indices(3, 3, 1)]
+    assert (apart.min() > 6) == drawn
+
+
 def test_what_is_missing_is_the_squared_error_of_each_cell():
     difference = torch.rand(2, 3, 12, 8, dtype=torch.float64)
     shares = missing_shares(difference, (3, 2))
