@@ -302,6 +302,9 @@ def evolution_gif(run: RunFolder, path: Path, frames: int = 40, columns: int = 1
     return path
 
 
+MANY = 5  # curves that have room beside their legend
+
+
 def show_curves(
     curves: Mapping[str, tuple[ArrayLike, ArrayLike]], x: str, y: str, log: bool = False
 ) -> Figure:
@@ -311,7 +314,9 @@ def show_curves(
         for name, (xs, ys) in curves.items():
             axes.plot(xs, ys, label=name)
         axes.set(xlabel=x, ylabel=y, yscale="log" if log else "linear")
-        if len(curves) > 1:
+        if len(curves) > MANY:  # they would lie below it
+            fig.legend(loc="outside right upper")
+        elif len(curves) > 1:
             axes.legend()
     plt.close(fig)
     return fig
