@@ -74,11 +74,9 @@ class SeekingSprites(DTISprites):
     @property
     def tint(self) -> slice | None:
         """Which of a layer's parameters are the colours to solve for; None where none are."""
-        if self.search.colours != "solved" or (
-            self.active is not None and "tint" not in self.active
-        ):
-            return None
-        return self.sequences[0].slices["tint"]
+        joined = self.active is None or "tint" in self.active
+        solves = self.search.colours == "solved" and joined
+        return self.sequences[0].slices["tint"] if solves else None
 
     def open_angles(self, prediction: Prediction) -> Float[Tensor, "#B #L #K T"]:
         """Return the angles, on top of the predicted one, in which a sprite is a candidate.
@@ -89,20 +87,6 @@ class SeekingSprites(DTISprites):
         if reads and isinstance(prediction, SeekingPrediction):
             return prediction.angles
         return self.even_turns(prediction.layer).view(1, 1, 1, -1)
-
-    def fruitless(
-        self, looks: Looks, search: ResidualSearch, layer: int
-    ) -> Float[Tensor, "B n 2"] | None:
-        """Return where other layers found nothing, not to be looked at again; far off for the rest.
-
-        For what is missing there, and cannot be explained, would draw all later looks.
-        """
-        others = [other for other, seen in enumerate(search.seen) if seen and other != layer]
-        if not others or self.predictor.at is None:
-            return None
-        places = torch.tanh(looks.part("layer", search.look)[:, others, self.predictor.at])
-        found = search.sprites[:, others, None] > 0
-        return torch.where(found, OUTSIDE, places)
 
     @property
     def turns(self) -> int:
@@ -223,7 +207,7 @@ class SeekingSprites(DTISprites):
             if avoided and at is not None:
                 places = torch.tanh(looks.part("layer", search.look)[:, avoided, at])  # (B, n, 2)
             elif self.search.drawn_by == "error" and len(looks):
-                places = self.fruitless(looks, search, layer)
+                places = self._fruitless(looks, search, layer)
             with torch.set_grad_enabled(len(looks) >= learning):
                 found = self.predictor(torch.cat([images, rest], dim=1), places)
             candidates = self.seen_candidates(found, noise)
@@ -264,3 +248,17 @@ class SeekingSprites(DTISprites):
         if sought:
             return prediction, search.object_occlusion, selection
         return prediction, self.occlusion(prediction.features), selection
+
+    def _fruitless(
+        self, looks: Looks, search: ResidualSearch, layer: int
+    ) -> Float[Tensor, "B n 2"] | None:
+        """Return where other layers found nothing, not to be looked at again; far off for the rest.
+
+        For what is missing there, and cannot be explained, would draw all later looks.
+        """
+        others = [other for other, seen in enumerate(search.seen) if seen and other != layer]
+        if not others or self.predictor.at is None:
+            return None
+        places = torch.tanh(looks.part("layer", search.look)[:, others, self.predictor.at])
+        found = search.sprites[:, others, None] > 0
+        return torch.where(found, OUTSIDE, places)
