@@ -23,20 +23,18 @@ class Looks:
     def __len__(self) -> int:
         return len(self.predictions)
 
-    def begin(self, scene: Prediction, turns: int) -> None:
+    def begin(self, scene: Prediction, turns: int, channels: int) -> None:
         """Take the L layers of a found scene for the first looks, with T turns of each sprite."""
         if isinstance(scene, SeekingPrediction):  # its sprites are turned already
             scene = replace(scene, angles=torch.zeros_like(scene.angles))
         self.predictions.append(scene)
         B, L, K = scene.sprite.shape[:3]
-        self.gains.append(scene.layer.new_ones(B, L, K * turns, 1))
+        self.gains.append(scene.layer.new_ones(B, L, K * turns, channels))
 
     def add(self, prediction: Prediction, gains: Float[Tensor, "B N C"] | None = None) -> None:
         """Add what one look predicted."""
         self.predictions.append(prediction)
         if gains is not None:
-            if self.gains:  # those of a found scene are 1 for any channel
-                self.gains[0] = self.gains[0].expand(-1, -1, -1, gains.shape[-1])
             self.gains.append(gains.unsqueeze(1))
 
     def part(self, name: str, look: Int[Tensor, "B L"]) -> Float[Tensor, "B L *rest"]:

@@ -86,9 +86,9 @@ class ResidualSearch(Choice):
         self.sprites = torch.where(chosen > 0, (chosen - 1) * turns + 1, 0)
         self.look[:] = torch.arange(L, device=self.look.device)
         self.looks, self.begun, self.filled = L, 1, set(range(L))
-        self.seen[:] = True
         if self.predict:
             self.features = scene.prediction.features.clone()
+            self.seen[:] = True
 
     @torch.no_grad()
     def run(self, steps: int) -> Selection:
@@ -120,7 +120,6 @@ class ResidualSearch(Choice):
     def choose(self, layer: int, avoided: list[int], first_time: bool) -> None:
         """Look, and put the best candidate into an empty layer: at its depth, or at the best."""
         candidates, features = self.look_at(layer, self.composite, avoided)
-        self.seen[layer] = True
         if self.predict:
             self.predict_occlusion(layer, features, self.predict)
             self.compose()
@@ -195,7 +194,7 @@ class ResidualSearch(Choice):
         B, L = self.sprites.shape
         if self.features is None:
             self.features = features.new_zeros(B, L, features.shape[1])
-        self.features[:, layer] = features.detach()
+        self.features[:, layer], self.seen[layer] = features.detach(), True
         both = self.seen & self.seen[:, None]  # (L, L)
         ordered = ordered_occlusion(B, L, features)
         occlusion = torch.where(both, predict(self.features), ordered)

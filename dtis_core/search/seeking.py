@@ -203,11 +203,7 @@ class SeekingSprites(DTISprites):
         learning = (steps - 1) * config.layers if torch.is_grad_enabled() else steps * config.layers
 
         def look(layer: int, rest: Tensor, avoided: list[int]) -> tuple[Windowed, Tensor]:
-            at, places, gains = self.predictor.at, None, None
-            if avoided and at is not None:
-                places = torch.tanh(looks.part("layer", search.look)[:, avoided, at])  # (B, n, 2)
-            elif self.search.drawn_by == "error" and len(looks):
-                places = self._fruitless(looks, search, layer)
+            places, gains = self._avoided_places(looks, search, layer, avoided), None
             with torch.set_grad_enabled(len(looks) >= learning):
                 found = self.predictor(torch.cat([images, rest], dim=1), places)
             candidates = self.seen_candidates(found, noise)
@@ -238,7 +234,7 @@ class SeekingSprites(DTISprites):
         )
         if start is not None:
             turns = self.open_angles(start.prediction).shape[-1]
-            looks.begin(start.prediction, turns)
+            looks.begin(start.prediction, turns, config.channels)
             search.begin(start, turns)
         selection = search.run(steps)
         prediction = looks.prediction(search.look, background)
@@ -249,16 +245,18 @@ class SeekingSprites(DTISprites):
             return prediction, search.object_occlusion, selection
         return prediction, self.occlusion(prediction.features), selection
 
-    def _fruitless(
-        self, looks: Looks, search: ResidualSearch, layer: int
+    def _avoided_places(
+        self, looks: Looks, search: ResidualSearch, layer: int, avoided: list[int]
     ) -> Float[Tensor, "B n 2"] | None:
-        """Return where other layers found nothing, not to be looked at again; far off for the rest.
+        """Return the places of empty layers where not to look again, far off for those in use.
 
-        For what is missing there, and cannot be explained, would draw all later looks.
+        They are the `avoided` ones; or else, if the error draws looks, all others that were looked
+        for: what is missing there, and was not explained, would draw all later looks, too.
         """
-        others = [other for other, seen in enumerate(search.seen) if seen and other != layer]
-        if not others or self.predictor.at is None:
+        at, drawn = self.predictor.at, self.search.drawn_by == "error"
+        former = range(min(search.looks, self.config.layers)) if drawn else ()
+        layers = avoided or [other for other in former if other != layer]
+        if at is None or not layers:
             return None
-        places = torch.tanh(looks.part("layer", search.look)[:, others, self.predictor.at])
-        found = search.sprites[:, others, None] > 0
-        return torch.where(found, OUTSIDE, places)
+        places = torch.tanh(looks.part("layer", search.look)[:, layers, at])
+        return torch.where(search.sprites[:, layers, None] > 0, OUTSIDE, places)
