@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dtis_core.model.encoders import Features, Smaller
 
-CELLS = 22  # a side that our encoder's maps have at most; more cost time and find no more objects
+CELLS = 22  # a side that our maps have at most: images of up to 88 pixels need no halving
 START_GAIN = 0.3  # of a plain block's residual branch; with zero the deep features wake up late
 
 
