@@ -18,6 +18,7 @@ FARTHEST = 0.99  # place, in half image sides
 INHIBITED = 2.0  # cells around a place that attention is not to return to
 NEVER = -1e4  # the score of a cell that is not to be attended
 LEAST_ERROR = 1e-6  # of a cell, squared, that counts as missing
+NO_ERROR = 1e-9  # less than this, and a cell has no place of its own where something is missing
 PULL = 5.0  # the score, at first, of the cell where most is missing
 
 
@@ -27,7 +28,7 @@ class Attention(Look):
     One map per layer; or, where positions belong to single sprites, one per layer and sprite.
     Only cells within `reach` of a map's peak count: two objects of equal appeal would otherwise
     average to a place between them, where there is nothing. A map that is `drawn` starts where the
-    most is missing; features are then learned on top.
+    most is missing; features are then learned on top. Its cells are where in them it is missing.
     """
 
     def __init__(self, features: int, layers: int, maps: int, reach: int, drawn: bool = False):
@@ -50,9 +51,12 @@ class Attention(Look):
         """
         height, width = features.shape[-2:]
         scores = self.scores(features).flatten(2).unflatten(1, (self.layers, -1))  # (B, L, m, y x)
+        y = pixel_centres(height, scores)[:, None].expand(height, width)
+        x = pixel_centres(width, scores).expand(height, width)
+        cells = torch.stack([x, y])[None]  # (1, 2, y, x), the place of each
         if self.pull is not None and difference is not None:
-            missing = missing_shares(difference, (height, width)).flatten(1)  # (B, y x)
-            scores = scores + self.pull * missing[:, None, None]
+            shares, cells = what_is_missing(difference, cells)
+            scores = scores + self.pull * shares.flatten(1)[:, None, None]
         if avoided is not None:
             around = near(avoided, height, width).any(dim=1).flatten(1)  # (B, y x)
             scores = scores.masked_fill(around[:, None, None], NEVER)
@@ -62,10 +66,7 @@ class Attention(Look):
         near_x = (cell % width - peak % width).abs() <= self.reach
         weights = scores.masked_fill(~(near_y & near_x), -torch.inf).softmax(dim=-1)
         attended = weights.mean(dim=2) @ features.flatten(2).mT  # (B, L, F)
-        weights = weights.unflatten(-1, (height, width))  # (B, L, m, y, x)
-        y = weights.sum(4) @ pixel_centres(height, weights)  # (B, L, m)
-        x = weights.sum(3) @ pixel_centres(width, weights)
-        return attended, torch.stack([x, y], dim=-1)
+        return attended, weights @ cells.flatten(2).mT[:, None]  # (B, L, m, 2)
 
 
 def near(places: Float[Tensor, "B n 2"], height: int, width: int) -> Bool[Tensor, "B n y x"]:
@@ -76,13 +77,22 @@ def near(places: Float[Tensor, "B n 2"], height: int, width: int) -> Bool[Tensor
     return x[:, :, None].square() + y[..., None].square() < INHIBITED**2
 
 
-def missing_shares(
-    difference: Float[Tensor, "B C H W"], size: tuple[int, int]
-) -> Float[Tensor, "B y x"]:
-    """Return the squared error in each cell of a map, as a share of that in the worst one."""
-    error = difference.square().mean(dim=1, keepdim=True)
-    error = nn.functional.adaptive_avg_pool2d(error, size).squeeze(1)
-    return error / error.amax(dim=(1, 2), keepdim=True).clamp(min=LEAST_ERROR)
+def what_is_missing(
+    difference: Float[Tensor, "B C H W"], cells: Float[Tensor, "1 2 y x"]
+) -> tuple[Float[Tensor, "B y x"], Float[Tensor, "B 2 y x"]]:
+    """Return how much is missing in each cell of a map, and where in it.
+
+    How much: the squared error, as a share of that in the worst cell. Where: the mean place (x, y)
+    of its pixels, each as often as it is wrong; in a cell without error its own place.
+    """
+    error = difference.square().mean(dim=1, keepdim=True)  # (B, 1, H, W)
+    y = pixel_centres(error.shape[2], error)[:, None]  # (H, 1)
+    x = pixel_centres(error.shape[3], error)
+    moments = torch.cat([error, error * x, error * y], dim=1)
+    error, moments = nn.functional.adaptive_avg_pool2d(moments, cells.shape[2:]).split([1, 2], 1)
+    places = (moments + NO_ERROR * cells) / (error + NO_ERROR)
+    worst = error.amax(dim=(1, 2, 3), keepdim=True).clamp(min=LEAST_ERROR)
+    return (error / worst).squeeze(1), places
 
 
 def placing(sequence: Sequence) -> tuple[Position, slice] | None:

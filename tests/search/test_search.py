@@ -20,7 +20,7 @@ from dtis_core.model.composition import (
 from dtis_core.search.depth_order import moved_to, rest_of_scene_at_ends
 from dtis_core.search.residual import Inside, ResidualSearch, Rules
 from dtis_core.search.seeking import build_model
-from dtis_core.search.seeking_predictor import INHIBITED, Attention, missing_shares
+from dtis_core.search.seeking_predictor import INHIBITED, Attention, what_is_missing
 from dtis_core.search.windows import Window, Windowed
 
 SIZE = (12, 12)
@@ -276,9 +276,11 @@ def test_attention_that_is_drawn_goes_where_most_is_missing(drawn):
         image[:, y - 1 : y + 1, x - 1 : x + 1] += 1  # what is missing: 2 x 2 pixels around
     with torch.no_grad():
         model.predictor.look.scores.weight.mul_(0.1)
+        for parameter in model.predictor.layer_head.parameters():
+            parameter.zero_()  # so that places are as attended
         found = model.predictor(torch.cat([images, rest], dim=1)).layer[:, 0, model.predictor.at]
     off = ((found.tanh() + 1) * SIZE[0] / 2 - places).abs()
-    assert (off.max() < 1.5) == drawn
+    assert (off.max() < 0.75) == drawn  # of a pixel; cells are of four
 
 
 @pytest.mark.parametrize("drawn", [True, False])
@@ -298,13 +300,18 @@ def test_looks_that_are_drawn_do_not_return_to_where_others_found_nothing(drawn)
     assert (apart.min() > 6) == drawn
 
 
-def test_what_is_missing_is_the_squared_error_of_each_cell():
+def test_what_is_missing_is_the_squared_error_of_each_cell_and_its_mean_place():
     difference = torch.rand(2, 3, 12, 8, dtype=torch.float64)
-    shares = missing_shares(difference, (3, 2))
+    centre = torch.tensor([[[[-0.5, 0.5]] * 3, [[-2 / 3] * 2, [0] * 2, [2 / 3] * 2]]]).double()
+    shares, places = what_is_missing(difference, centre)
     for image, part in enumerate(difference.numpy()):
-        errors = np.array(
-            [[(part[:, 4 * y : 4 * y + 4, 4 * x : 4 * x + 4] ** 2).mean() for x in (0, 1)]
-             for y in (0, 1, 2)]
-        )  # fmt: skip
-        assert np.allclose(shares[image].numpy(), errors / errors.max())
-    assert (missing_shares(torch.zeros(1, 3, 12, 8), (3, 2)) == 0).all()
+        errors = (part**2).mean(axis=0).reshape(3, 4, 2, 4).swapaxes(1, 2)  # (y, x, 4, 4)
+        total = errors.sum(axis=(2, 3))
+        assert np.allclose(shares[image].numpy(), total / total.max())
+        inside = (np.arange(4) - 1.5) / 4  # of a cell's centre, in cells
+        x = (errors * inside).sum(axis=(2, 3)) / total
+        y = (errors * inside[:, None]).sum(axis=(2, 3)) / total
+        found = np.stack([x * 2 / 2, y * 2 / 3]) + centre[0].numpy()  # a cell of the whole, 2
+        assert np.allclose(places[image].numpy(), found, atol=1e-6)
+    shares, places = what_is_missing(torch.zeros_like(difference), centre)
+    assert (shares == 0).all() and torch.allclose(places, centre)
