@@ -36,6 +36,11 @@ from dtis_core.workbook.page import page_of, parts_without_data, tables_of
 LOCK, STAGING = ".lock", ".staging-"
 RESERVED = {"manifest.json", "index.html", "notebooks", "logs", LOCK}
 """Names in the output folder that belong to the runner: no notebook may draw over them."""
+LINKS = [
+    ("all notebooks", "../index.html"),
+    ("start here, with a scene to take apart", "../index.html#start"),
+]
+"""At the top of every notebook's page."""
 MOST_JOBS = 8
 """Jobs by default on more cores than that: a notebook needs about a gigabyte of memory."""
 POLL_SECONDS = 0.1
@@ -233,7 +238,7 @@ class _Run:
                     " give it another name"
                 )
         settle(job.executed)
-        write_text(job.page, page_of(job.executed, [("all notebooks", "../index.html")]))
+        write_text(job.page, page_of(job.executed, LINKS))
         files |= {f"notebooks/{name}.ipynb": job.executed, f"notebooks/{name}.html": job.page}
         outputs = {}
         for file, made in sorted(files.items()):

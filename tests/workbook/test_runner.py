@@ -178,6 +178,7 @@ def test_parts_whose_images_are_not_here_are_counted_and_said(output):
 
 def test_executed_notebooks_are_pages_that_show_pictures_without_a_kernel(output):
     page = (output / "notebooks" / "01_draws.html").read_text()
+    assert 'href="../index.html"' in page and 'href="../index.html#start"' in page
     assert "quick 1e-05 notebooks" in page and "data:image/png;base64" in page
     assert "widget-view+json" not in page and "require.min.js" not in page
 
