@@ -136,9 +136,10 @@ def print_scores(scores: dict, as_json: bool) -> None:
 
 def results(arguments: argparse.Namespace) -> int:
     """`dtis results`: print what the shipped runs reached, beside the paper."""
-    from dtis_core.scoring.results import markdown, result_table, short_table
+    from dtis_core.scoring.results import markdown, result_table, short_table, split_table
 
-    print(markdown(short_table() if arguments.short else result_table()))
+    table = short_table if arguments.short else split_table if arguments.splits else result_table
+    print(markdown(table()))
     return 0
 
 
@@ -246,8 +247,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--full", action="store_true", help="weights in single precision, not half")
     sub.add_argument("--snapshots", type=int, default=40, help="pictures of the sprites at most")
 
-    sub = command("results", results)
-    sub.add_argument("--short", action="store_true", help="one score of each data set")
+    _add_tables(command("results", results))
 
     sub = command("figures", figures)
     sub.add_argument("--profile", default="quick", choices=["quick", "paper"])
@@ -272,6 +272,13 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--literal", metavar="FILE", help="loops to compare with: tests/oracle.py")
     sub.add_argument("--json", action="store_true")
     return parser
+
+
+def _add_tables(parser: argparse.ArgumentParser) -> None:
+    """Add which table of results is printed, if not the whole one."""
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--short", action="store_true", help="one score of each data set")
+    which.add_argument("--splits", action="store_true", help="on images kept for the end, too")
 
 
 def _add_images_arguments(parser: argparse.ArgumentParser) -> None:

@@ -16,6 +16,12 @@ from dtis_core.storage.files import as_object
 
 NOT_RUN = "not run"
 NO_NUMBER = "–"
+SPLITS = {
+    "validation": "validation",
+    "final": "final",
+    "train": "the first of those trained on, as in the paper",
+}
+"""What settled presets are scored on, and its words in the table."""
 
 
 @dataclass(frozen=True)
@@ -191,6 +197,31 @@ def short_table() -> list[dict[str, str]]:
             short[line["inference"]] = first["here"]
             short |= {"runs": line["seeds"], "minutes": line["minutes"]}
     return [line for line in lines.values() if line["runs"] != "0"]
+
+
+def split_table() -> list[dict[str, str]]:
+    """Return lines of the runs of `ROWS` that were scored on each of `SPLITS`, by each inference.
+
+    So it shows whether choices by `validation`, or training, fit those images more than others.
+    """
+    lines = []
+    for row in ROWS:
+        for folder in shipped_runs(row.preset, row.settings):
+            lines += [line for name in INFERENCES if (line := _splits(row, folder, name))]
+    return lines
+
+
+def _splits(row: Row, folder: RunFolder, inference: str) -> dict[str, str]:
+    """Return a run's line of `split_table`; nothing without a score on each of the splits."""
+    name, scored = folder.config().data.name, folder.manifest().get("scores", {})
+    on = {split: scored.get(score_key(name, split, inference)) for split in SPLITS}
+    if not all(on.values()):
+        return {}
+    line = {"data": row.title, "inference": inference, "measure": " / ".join(row.paper)}
+    line["paper"] = " / ".join(row.paper.values())
+    for split, scores in on.items():
+        line[SPLITS[split]] = " / ".join(percent([scores[name]]) for name in row.paper)
+    return line
 
 
 def _line(row: Row, inference: str, folders: Sequence[RunFolder]) -> dict[str, str]:

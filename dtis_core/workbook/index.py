@@ -73,8 +73,8 @@ def index_html(records: dict[str, dict], looks: Looks | None = None) -> str:
     way = "".join(
         f'<li><a href="{page}">{words}</a></li>' for page, words in START.items() if page in made
     )
-    title = "Never read the paper? Start here"
-    start = f'<section class="start" id="start"><h2>{title}</h2><ol>{way}</ol></section>' if way else ""
+    title = "<h2>Never read the paper? Start here</h2>"
+    start = f'<section class="start" id="start">{title}<ol>{way}</ol></section>' if way else ""
     return f"""<!doctype html>
 <html lang="en">
 <head>
