@@ -18,8 +18,10 @@ from dtis_core import datasets
 from dtis_core.bench.shares import shares
 from dtis_core.config import load_preset, preset_names
 from dtis_core.errors import DtisError
+from dtis_core.runs.recorded import shipped_names
 from dtis_core.runs.run_folder import RunFolder, commit, device_name
 from dtis_core.scenes.run import Run
+from dtis_core.scoring.results import shipped_runs
 from dtis_core.search.inference import INFERENCES
 from dtis_core.training.session import check_device
 from dtis_core.training.trainer import Trainer
@@ -58,6 +60,21 @@ def encoder_alone(trainer: Trainer) -> Callable[[], object]:
             encoder(inputs).sum().backward()
 
     return call
+
+
+def begin_as_shipped(trainer: Trainer) -> str:
+    """Give a trainer the weights of its preset's shipped model; return that one's name, or nothing.
+
+    Where objects are found, layers are as small as these, and so are the windows that candidates
+    are rendered in: with initial weights they may be as large as the image.
+    """
+    for folder in shipped_runs(trainer.config.preset):
+        if folder.path.name in shipped_names():
+            model = folder.model(str(trainer.device))
+            if model.config == trainer.config.model:  # else it gave up sprites
+                trainer.model.load_state_dict(model.state_dict())
+                return folder.path.name
+    return ""
 
 
 def literal_loss(file: Path) -> Loss:
@@ -113,6 +130,7 @@ def bench_preset(preset: str, seconds: float, device: str, literal: Loss | None)
     trainer = Trainer(config, data.images, seed=0, device=device)
     # Any step of the run's later part: sprites learn, all transformations are on.
     trainer.step = trainer.length // 2
+    weights = begin_as_shipped(trainer)
     encoder = encoder_alone(trainer)
     times: dict[str, list[float]] = {"step": [], "encoder": []}
     begun = time.perf_counter()
@@ -129,6 +147,7 @@ def bench_preset(preset: str, seconds: float, device: str, literal: Loss | None)
         "batch_size": config.training.batch_size,
         "device": device_name(trainer.device),
         "commit": commit(),
+        "weights": weights or "initial",
         "turns": len(times["step"]),
         "step_seconds": step,
         "encoder_seconds": alone,
@@ -172,7 +191,8 @@ def print_bench(results: list[dict], as_json: bool) -> None:
 
 
 def _print_one(result: dict) -> None:
-    print(f"{result['preset']}, batch {result['batch_size']}, {result['device']}")
+    weights = f"weights: {result['weights']}"
+    print(f"{result['preset']}, batch {result['batch_size']}, {result['device']}, {weights}")
     print(f"training step        {result['step_seconds']:8.3f} s")
     print(f"its encoder alone    {result['encoder_seconds']:8.3f} s")
     print(f"step / encoder       {result['step_over_encoder']:8.2f}")
