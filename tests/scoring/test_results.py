@@ -10,6 +10,7 @@ from dtis_core.runs.run_folder import RunFolder
 from dtis_core.scoring import results
 from dtis_core.scoring.metrics import summarise
 from dtis_core.scoring.results import (
+    SPLITS,
     existing,
     own_scores,
     percent,
@@ -19,6 +20,7 @@ from dtis_core.scoring.results import (
     score_cells,
     score_key,
     shipped_runs,
+    split_table,
 )
 
 SEEDS = ("tetrominoes", "tetrominoes-seed1", "tetrominoes-seed2")
@@ -103,3 +105,18 @@ def test_scores_of_one_look_lie_beside_the_best_ones_and_both_are_shown(tmp_path
     assert second_row["here"].startswith(f"{both} / ") and second_row["seeds"] == "2"
     assert other["data"] != first_row["data"] and other["inference"] == "–"
     assert other["here"] == "not yet run" and other["seeds"] == "0"
+
+
+def test_settled_presets_are_shown_with_images_kept_for_the_end(tmp_path, monkeypatch):
+    home = tmp_path / "shipped"
+    folder = RunFolder(shutil.copytree(SHIPPED / SEEDS[0], home / SEEDS[0]))
+    monkeypatch.setattr(results, "SHIPPED", home)
+    scores = own_scores(folder)
+    name = folder.config().data.name
+    folder.update_manifest(scores={})
+    for number, split in enumerate(SPLITS):
+        assert split_table() == []  # until a run is scored on all
+        folder.note_scores(score_key(name, split), scores | {"ARI": 0.1 * number})
+    (line,) = split_table()
+    assert [line[words].split(" / ")[0] for words in SPLITS.values()] == ["0.0", "10.0", "20.0"]
+    assert line["inference"] == "best" and line["measure"].startswith("ARI / ")
