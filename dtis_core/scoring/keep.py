@@ -35,16 +35,16 @@ def keep(
     run = load(name)
     config, split, data = data_of(run, split, data_name, path)
     kept = run.decompose(data.images[:count])
-    parts = [(kept.sprite_index[:, 0], kept.instance_map)]
-    for start in range(count, len(data), CHUNK):
-        scene = run.decompose(data.images[start : start + CHUNK])
-        parts.append((scene.sprite_index[:, 0], scene.instance_map))
-    found = [torch.cat(each).cpu().numpy() for each in zip(*parts, strict=True)]
     file = found_file(run, config.data.name, split)
     if title := title_of(config.data.name):
         played = play(title, split, len(data))
         known = {"places": played.places, "shown": played.shown.astype(np.uint8)}
     else:
+        parts = [(kept.sprite_index[:, 0], kept.instance_map)]
+        for start in range(count, len(data), CHUNK):
+            scene = run.decompose(data.images[start : start + CHUNK])
+            parts.append((scene.sprite_index[:, 0], scene.instance_map))
+        found = [torch.cat(each).cpu().numpy() for each in zip(*parts, strict=True)]
         known = facts(data, *found, run.config.model.sprites)
     save_found(file, kept, known)
     return file
