@@ -8,7 +8,7 @@ holds, does not hold     a difference: of the paper's sign and twice its deviati
                          not; equality: a difference within twice the deviation of either
 same sign, not sure      a difference of the paper's sign, with a single run on a side, or less than
                          twice its deviation
-not comparable, not run  ours was made in another way, which is said; there is no record
+not run                  there is no record
 """
 
 import math
@@ -36,7 +36,7 @@ class Difference:
     """A claim that one way scores more than another, or as much.
 
     `paper` are the paper's scores in percent of both ways, empty where it gives none; `ways` the
-    records of both, see `seeds_of`. `unlike` says why ours cannot be compared, where it cannot.
+    records of both, see `seeds_of`.
     """
 
     place: str
@@ -45,7 +45,6 @@ class Difference:
     paper: tuple[str, str]
     ways: tuple[str, str]
     equal: bool = False
-    unlike: str = ""
 
 
 DIFFERENCES = (
@@ -54,8 +53,7 @@ DIFFERENCES = (
         equal=True),
     Difference("Table 2", "predicted occlusions beat fixed ones", "ARI",
         ("95.0 ± 0.3", "94.2 ± 0.2"),
-        ("multi-dsprites-occlusion-predicted", "multi-dsprites-occlusion-fixed"),
-        unlike="our run sought sprites in the fixed order"),
+        ("multi-dsprites-occlusion-predicted", "multi-dsprites-occlusion-fixed")),
     Difference("Table 2", "transformations shared in a layer beat a sprite's own", "ARI",
         ("99.8 ± 0.1", "82.6 ± 12.2"), ("tetrominoes", "tetrominoes-specific")),
     Difference("Sec. C.3", "noise on masks helps", "ARI",
@@ -133,8 +131,6 @@ def difference_verdict(claim: Difference, first: Sequence[float], second: Sequen
     """Return whether a claim holds for the fractions of both ways."""
     if not (first and second):
         return NOT_RUN
-    if claim.unlike:
-        return f"not comparable: {claim.unlike}"
     (a, a_dev), (b, b_dev) = ((100 * x for x in summarise(list(v))) for v in (first, second))
     if claim.equal:
         papers = math.hypot(*(number(text)[1] for text in claim.paper))
