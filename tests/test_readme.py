@@ -9,7 +9,7 @@ import pytest
 from dtis_core.baselines.comparison import k_means_table, race_table
 from dtis_core.paths import SHIPPED
 from dtis_core.runs.run_folder import RunFolder
-from dtis_core.scoring.results import markdown, result_table, short_table
+from dtis_core.scoring.results import markdown, result_table, short_table, split_table
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -36,6 +36,7 @@ def test_the_example_runs_as_it_stands():
 
 def test_the_table_of_data_sets_is_what_the_records_say():
     assert markdown(result_table()) in RESULTS
+    assert markdown(split_table()) in RESULTS
     assert markdown(short_table()) in README
 
 

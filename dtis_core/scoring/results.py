@@ -19,7 +19,7 @@ NO_NUMBER = "–"
 SPLITS = {
     "validation": "validation",
     "final": "final",
-    "train": "the first of those trained on, as in the paper",
+    "train": "first 320 trained on, as in the paper",
 }
 """What settled presets are scored on, and its words in the table."""
 
@@ -217,7 +217,8 @@ def _splits(row: Row, folder: RunFolder, inference: str) -> dict[str, str]:
     on = {split: scored.get(score_key(name, split, inference)) for split in SPLITS}
     if not all(on.values()):
         return {}
-    line = {"data": row.title, "inference": inference, "measure": " / ".join(row.paper)}
+    line = {"data": row.title, "seed": str(folder.manifest()["seed"]), "inference": inference}
+    line["measure"] = " / ".join(row.paper)
     line["paper"] = " / ".join(row.paper.values())
     for split, scores in on.items():
         line[SPLITS[split]] = " / ".join(percent([scores[name]]) for name in row.paper)
