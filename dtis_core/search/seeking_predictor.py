@@ -89,7 +89,8 @@ def what_is_missing(
     y = pixel_centres(error.shape[2], error)[:, None]  # (H, 1)
     x = pixel_centres(error.shape[3], error)
     moments = torch.cat([error, error * x, error * y], dim=1)
-    error, moments = nn.functional.adaptive_avg_pool2d(moments, cells.shape[2:]).split([1, 2], 1)
+    size = cells.shape[2], cells.shape[3]
+    error, moments = nn.functional.adaptive_avg_pool2d(moments, size).split([1, 2], dim=1)
     places = (moments + NO_ERROR * cells) / (error + NO_ERROR)
     worst = error.amax(dim=(1, 2, 3), keepdim=True).clamp(min=LEAST_ERROR)
     return (error / worst).squeeze(1), places
