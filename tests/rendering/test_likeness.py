@@ -35,12 +35,17 @@ def test_colours_are_as_near_as_the_readme_says():
         pytest.skip("needs renderings of CLEVR's own files below DTIS_DATA")
     number = np.arange(OTHERS)
     groups = np.split(number, OTHERS // len(ours))
-    said = "histograms of the colours of 24 scenes differ from those by"
-    for on_objects, place in ((True, "on objects"), (False, "on the ground")):
+    ours_apart, theirs_apart = [], []
+    for on_objects in (True, False):
+        ours_apart.append(apart(ours, others, on_objects))
         rest = [
             apart(others.subset(group), others.subset(np.setdiff1d(number, group)), on_objects)
             for group in groups
         ]
-        said += f" {apart(ours, others, on_objects):.0f} % {place} (24 of the others from the rest:"
-        said += f" {np.mean(rest):.0f} %)" + (" and by" if on_objects else "")
+        theirs_apart.append(np.mean(rest))
+    said = (
+        "the colour histograms of 24 scenes differ from those of these renderings by {:.0f} % on "
+        "objects and by {:.0f} % on the ground; 24 of the renderings differ from the rest of them "
+        "by {:.0f} % and by {:.0f} %"
+    ).format(*ours_apart, *theirs_apart)
     assert said in README.read_text()
