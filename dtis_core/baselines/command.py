@@ -26,6 +26,10 @@ def add_methods(parser: argparse.ArgumentParser) -> None:
     length.add_argument("--resume", action="store_true", help="continue the run in --out")
     slots.add_argument("--batch-size", type=int, help="images a step (16)")
     slots.add_argument("--rate", type=float, help="Adam's, at its highest (4e-4)")
+    slots.add_argument(
+        "--bfloat16", action=argparse.BooleanOptionalAction,
+        help="convolutions in bfloat16, or not (whatever a trial shows to be quicker here)",
+    )  # fmt: skip
     k_means = methods.add_parser("k-means", help="clusters of pixels")
     k_means.set_defaults(run=_k_means)
     _add_common(k_means)
@@ -53,20 +57,23 @@ def run(arguments: argparse.Namespace) -> str:
 
 def _slot_attention(arguments: argparse.Namespace, out: Path) -> "BaselineFolder":
     from dtis_core.baselines.settings import slot_settings
-    from dtis_core.baselines.slot_session import resume_slots, steps_in, train_slots
+    from dtis_core.baselines.slot_session import quicker, resume_slots, steps_in, train_slots
 
     if arguments.resume:
         return resume_slots(out)
-    given = {"batch_size": arguments.batch_size, "rate": arguments.rate}
+    given = {name: getattr(arguments, name) for name in ("batch_size", "rate", "bfloat16")}
     changed = {name: value for name, value in given.items() if value is not None}
     if arguments.minutes is not None and not 0 < arguments.minutes < 1e6:
         raise DtisError(f"--minutes: must be above 0, and less than 1e6, found {arguments.minutes}")
     settings = slot_settings(
         arguments.preset, 1 if arguments.steps is None else arguments.steps, **changed
     )
+    if arguments.bfloat16 is None:
+        settings = quicker(settings)
     if arguments.minutes is not None:
         settings = replace(settings, length=steps_in(arguments.minutes, settings))
-    print(f"training {settings.preset}, {settings.length} steps, in {out}", flush=True)
+    numbers = "bfloat16" if settings.bfloat16 else "float32"
+    print(f"training {settings.preset} in {numbers}, {settings.length} steps: {out}", flush=True)
     return train_slots(settings, out, arguments.seed)
 
 

@@ -45,7 +45,7 @@ class SlotSettings:
     rate: Positive = 4e-4  # Adam's, at its highest
     warm_up: Annotated[float, Within(0, 1)] = 0.02  # of the length, in which rates rise
     half_life: Positive = 0.2  # of the length, in which rates fall by half
-    bfloat16: bool = True  # convolutions so: 1.7 times as many steps a minute, where a CPU has it
+    bfloat16: bool = True  # convolutions so: more steps a minute where a CPU has it, else far fewer
 
     @property
     def preset(self) -> str:

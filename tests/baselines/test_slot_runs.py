@@ -10,7 +10,13 @@ from small_run import assert_same_state, random_images
 from dtis_core.baselines import slot_session
 from dtis_core.baselines.records import BaselineFolder
 from dtis_core.baselines.settings import SlotSettings, slot_settings
-from dtis_core.baselines.slot_session import resume_slots, scored_steps, steps_in, train_slots
+from dtis_core.baselines.slot_session import (
+    quicker,
+    resume_slots,
+    scored_steps,
+    steps_in,
+    train_slots,
+)
 from dtis_core.baselines.slot_trainer import SlotTrainer, load_slots
 from dtis_core.cli import main
 from dtis_core.errors import DtisError
@@ -99,9 +105,19 @@ def test_minutes_become_steps(monkeypatch):
     assert steps_in(2.0, small()) == 120  # of one second each
 
 
+@pytest.mark.parametrize("slower", [True, False])
+def test_convolutions_are_in_whichever_numbers_are_quicker(monkeypatch, slower):
+    def seconds(settings):
+        return 1.0 if settings.bfloat16 is slower else 0.5
+
+    monkeypatch.setattr(slot_session, "step_seconds", seconds)
+    assert quicker(small()).bfloat16 is not slower
+
+
 def test_the_command_trains_and_goes_on(tmp_path, capsys, whole):
     out = ["--out", str(whole.path)]
-    refused(capsys, ["baseline", "slot-attention", "tetrominoes", "--steps", "2", *out], "--resume")
+    again = ["baseline", "slot-attention", "tetrominoes", "--steps", "2", "--no-bfloat16", *out]
+    refused(capsys, again, "--resume")
     assert main(["baseline", "slot-attention", "tetrominoes", "--resume", *out]) == 0
     said = capsys.readouterr().out
     assert f"finished at step {LENGTH}: {whole.path}" in said and "ARI-FG" in said
