@@ -57,7 +57,7 @@ MULTI_DSPRITES = {
 ROWS = (
     Row("Tetrominoes (generated)", "tetrominoes/fast", TETROMINOES),
     Row("Tetrominoes, trained for longer", "tetrominoes/fast", TETROMINOES,
-        ("training.length=6000", "training.cosine_from=2500")),
+        ("training.length=12000", "training.cosine_from=3500")),
     Row("Multi-dSprites (generated)", "multi-dsprites/fast", MULTI_DSPRITES),
     Row("Multi-dSprites, trained for longer", "multi-dsprites/fast", MULTI_DSPRITES,
         ("training.length=10000",)),
