@@ -135,9 +135,13 @@ def print_scores(scores: dict, as_json: bool) -> None:
 
 
 def results(arguments: argparse.Namespace) -> int:
-    """`dtis results`: print what the shipped runs reached, beside the paper."""
+    """`dtis results`: print what the shipped runs reached, beside the paper; or put it in pages."""
     from dtis_core.scoring.results import markdown, result_table, short_table, split_table
+    from dtis_core.workbook.result_pages import write_pages
 
+    if arguments.write:
+        print("\n".join(f"{name} written" for name in write_pages()) or "all are up to date")
+        return 0
     table = short_table if arguments.short else split_table if arguments.splits else result_table
     print(markdown(table()))
     return 0
@@ -279,6 +283,7 @@ def _add_tables(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--short", action="store_true", help="one score of each data set")
     which.add_argument("--splits", action="store_true", help="on images kept for the end, too")
+    which.add_argument("--write", action="store_true", help="put all into README and docs/results")
 
 
 def _add_images_arguments(parser: argparse.ArgumentParser) -> None:
