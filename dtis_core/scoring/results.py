@@ -60,7 +60,7 @@ ROWS = (
         ("training.length=12000", "training.cosine_from=3500")),
     Row("Multi-dSprites (generated)", "multi-dsprites/fast", MULTI_DSPRITES),
     Row("Multi-dSprites, trained for longer", "multi-dsprites/fast", MULTI_DSPRITES,
-        ("training.length=10000",)),
+        ("training.length=14000",)),
     Row("CLEVR6 (rendered, not official)", "clevr6-rendered/fast",
         {"ARI": "90.7 ± 0.1", "ARI-FG": "97.2 ± 0.2", "mACC": "73.9 ± 2.1", "mIoU": "56.3 ± 2.9"}),
     Row("Multi-dSprites2 (generated)", "multi-dsprites2/fast", {"ARI": "95.2 ± 1.9"}),
