@@ -279,7 +279,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_tables(parser: argparse.ArgumentParser) -> None:
-    """Add which table of results is printed, if not the whole one."""
+    """Add which table is printed, if not the whole one; or that all are written into pages."""
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--short", action="store_true", help="one score of each data set")
     which.add_argument("--splits", action="store_true", help="on images kept for the end, too")
