@@ -164,9 +164,9 @@ def data(arguments: argparse.Namespace) -> int:
     from dtis_core import datasets
     from dtis_core.config import load_preset
 
-    config = load_preset(arguments.preset)
-    settings = config.data
-    splits = {settings.train_split: settings.count, settings.score_split: settings.held_out}
+    config = load_preset(arguments.preset).override(arguments.set)
+    wanted = config.data
+    splits = {wanted.train_split: wanted.count, wanted.score_split: wanted.held_out}
     for split, count in splits.items():
         loaded = datasets.load_for(config, split, count)
         print(f"{split}: {loaded.name}, {loaded.images.shape}, fingerprint {loaded.fingerprint}")
@@ -260,16 +260,16 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     sub.add_argument("--force", action="store_true", help="rerun what is up to date, too")
 
-    command("data", data).add_argument("preset")
+    sub = command("data", data)
+    sub.add_argument("preset")
+    sub.add_argument("--set", action="append", default=[], metavar="data.FIELD=VALUE")
 
     add_render_arguments(command("render", render))
     add_methods(command("baseline", baseline))
 
     sub = command("bench", bench)
     sub.add_argument(
-        "preset",
-        help="such as tetrominoes/paper; tetrominoes for all families; sliders, of the editor; or "
-        "scale, of sweeps and ranks",
+        "preset", help="such as tetrominoes/paper; tetrominoes, all families; sliders; scale"
     )
     sub.add_argument("--seconds", type=float, default=20.0, help="time per measurement")
     sub.add_argument("--device", default="cpu")

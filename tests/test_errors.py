@@ -64,6 +64,7 @@ def test_an_unknown_preset_is_answered_with_the_nearest(capsys, tmp_path):
         ("training.empty_from=-1", ["empty_from must be 0 or more"]),
         ("training.freeze=backgrounds", ["training.freeze", "'backgrounds' is not known"]),
         ("training.encoder_rate=0", ["encoder_rate must be above 0, found 0"]),
+        ("training.appearance_late_rate=-1", ["appearance_late_rate must be above 0, found -1"]),
         ("model.background_colour=2", ["background_colour must be in [0, 1], found 2"]),
         ("training.second_moment=1", ["second_moment must be in [0, 1)"]),
         (

@@ -56,13 +56,15 @@ def run(arguments: argparse.Namespace) -> str:
 
 
 def _slot_attention(arguments: argparse.Namespace, out: Path) -> "BaselineFolder":
+    from dtis_core.baselines.records import BaselineFolder
     from dtis_core.baselines.settings import slot_settings
     from dtis_core.baselines.slot_session import quicker, resume_slots, steps_in, train_slots
 
-    if arguments.resume:
-        return resume_slots(out)
     given = {name: getattr(arguments, name) for name in ("batch_size", "rate", "bfloat16")}
     changed = {name: value for name, value in given.items() if value is not None}
+    if arguments.resume:
+        _check_same_run(BaselineFolder(out), arguments, changed)
+        return resume_slots(out)
     if arguments.minutes is not None and not 0 < arguments.minutes < 1e6:
         raise DtisError(f"--minutes: must be above 0, and less than 1e6, found {arguments.minutes}")
     settings = slot_settings(
@@ -75,6 +77,26 @@ def _slot_attention(arguments: argparse.Namespace, out: Path) -> "BaselineFolder
     numbers = "bfloat16" if settings.bfloat16 else "float32"
     print(f"training {settings.preset} in {numbers}, {settings.length} steps: {out}", flush=True)
     return train_slots(settings, out, arguments.seed)
+
+
+def _check_same_run(
+    folder: "BaselineFolder", arguments: argparse.Namespace, changed: dict[str, float]
+) -> None:
+    """Raise DtisError where a folder's run is not the one that the arguments name."""
+    from dtis_core.baselines.settings import SlotSettings, images_of
+
+    settings = folder.settings(SlotSettings)
+    before = {"PRESET": settings.images.preset, "--seed": folder.manifest()["seed"]}
+    now = {"PRESET": images_of(arguments.preset).preset, "--seed": arguments.seed}
+    for name, value in changed.items():
+        option = f"--{name.replace('_', '-')}"
+        before[option], now[option] = getattr(settings, name), value
+    for name, value in now.items():
+        if value != before[name]:
+            raise DtisError(
+                f"{folder.path}: its run has {name} {before[name]}, not {value}; resume with the "
+                "same one or choose another --out"
+            )
 
 
 def _k_means(arguments: argparse.Namespace, out: Path) -> "BaselineFolder":

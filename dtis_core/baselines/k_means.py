@@ -27,11 +27,12 @@ def run_k_means(settings: KMeansSettings, out: Path | str, seed: int = 0) -> Bas
         raise NoLabels(f"{data.name}: has no class for each image; give a preset that clusters")
     pixels = data.images.reshape(len(data), -1) / 255  # (N, H W 3)
     with BaselineFolder(out).writing() as folder:
-        folder.begin(settings, seed, data.fingerprint, data.name)
+        folder.check_new()
         wall, cpu = time.monotonic(), time.process_time()
         found = KMeans(settings.clusters, n_init=settings.starts, random_state=seed).fit(pixels)
         seconds, cpu = time.monotonic() - wall, time.process_time() - cpu
         error = float(found.inertia_) / pixels.size
+        folder.begin(settings, seed, data.fingerprint, data.name)  # an interrupt leaves no run
         folder.log(step=int(found.n_iter_), loss=error, seconds=round(seconds, 2))
         folder.update_manifest(
             status="finished",

@@ -1,6 +1,6 @@
 """Run folders of baselines: as ours, with a baseline's settings as config.yaml."""
 
-from dtis_core.baselines.settings import Settings
+from dtis_core.baselines.settings import Chosen
 from dtis_core.config.building import build
 from dtis_core.errors import DtisError
 from dtis_core.paths import SHIPPED
@@ -13,7 +13,9 @@ BASELINES = SHIPPED / "baselines"  # apart from our runs, which are listed by th
 class BaselineFolder(RunFolder):
     """Reads and writes the run folder of a baseline."""
 
-    def settings(self, kind: type[Settings]) -> Settings:
+    INSTEAD = "remove it, or choose another --out; slot-attention continues it with --resume"
+
+    def settings(self, kind: type[Chosen]) -> Chosen:
         """Return the run's settings. Raises DtisError where there are none of this kind."""
         file = self.path / "config.yaml"
         if not self.exists:

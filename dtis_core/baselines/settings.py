@@ -33,11 +33,27 @@ def images_of(preset: str) -> Images:
 
 
 @dataclass(frozen=True)
-class SlotSettings:
+class MethodSettings:
+    """What every method's run depends on."""
+
+    METHOD: ClassVar[str]
+    images: Images
+
+    @property
+    def preset(self) -> str:
+        """Method and images, as records name them."""
+        return f"{self.METHOD}/{self.images.preset}"
+
+    def to_dict(self) -> dict:
+        """Return plain values, as `BaselineFolder.settings` takes them."""
+        return plain(self)
+
+
+@dataclass(frozen=True)
+class SlotSettings(MethodSettings):
     """How Slot Attention learns; rates follow the published schedule, shortened to `length`."""
 
-    METHOD: ClassVar[str] = "slot-attention"
-    images: Images
+    METHOD = "slot-attention"
     slots: Count
     length: Count  # steps
     channels: Count = 32  # of encoder and decoder; 64 were published for CLEVR6
@@ -47,36 +63,17 @@ class SlotSettings:
     half_life: Positive = 0.2  # of the length, in which rates fall by half
     bfloat16: bool = True  # convolutions so: more steps a minute where a CPU has it, else far fewer
 
-    @property
-    def preset(self) -> str:
-        """Method and images, as records name them."""
-        return f"{self.METHOD}/{self.images.preset}"
-
-    def to_dict(self) -> dict:
-        """Return plain values, as `read` takes them."""
-        return plain(self)
-
 
 @dataclass(frozen=True)
-class KMeansSettings:
+class KMeansSettings(MethodSettings):
     """How K-means clusters the pixels of images."""
 
-    METHOD: ClassVar[str] = "k-means"
-    images: Images
+    METHOD = "k-means"
     clusters: Count
     starts: Count = 10  # of which the one of least error counts
 
-    @property
-    def preset(self) -> str:
-        """Method and images, as records name them."""
-        return f"{self.METHOD}/{self.images.preset}"
 
-    def to_dict(self) -> dict:
-        """Return plain values, as `read` takes them."""
-        return plain(self)
-
-
-Settings = TypeVar("Settings", SlotSettings, KMeansSettings)
+Chosen = TypeVar("Chosen", bound=MethodSettings)
 
 
 def slot_settings(preset: str, length: int, **settings: float) -> SlotSettings:

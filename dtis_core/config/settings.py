@@ -99,7 +99,7 @@ class TrainingConfig:
     freeze: Literal["images", "sprites"] = "images"  # nor do backgrounds, unless it is sprites only
     empty_from: NotNegative = 0  # the empty sprite is no candidate, and lambda 0, until then
     decay_at: list[float] = field(default_factory=list)  # rates times 0.1 there
-    appearance_late_rate: float | None = None  # the appearances' rate from `appearance_late` on
+    appearance_late_rate: Positive | None = None  # the appearances' rate from `appearance_late` on
     appearance_late: NotNegative = 0
     cosine_from: float | None = None  # rates fall to 0 along a half cosine from there to the end
     decay_sprites: bool = True  # False: the sprites' rates stay

@@ -32,8 +32,8 @@ from dtis_core.storage.files import read_json
 
 SIZE = (128, 128)
 ADVICE = (
-    "give the folder that holds your images, or their images/, as data.path in a config or root "
-    "in Python"
+    "give the folder that holds your images, or their images/: --set data.path=FOLDER, or --path "
+    "FOLDER beside --data"
 )
 MOST_OBJECTS = 255  # in an image: what a mask's 8 bits can number
 MOST_CATEGORIES = 65_535  # scores count the pixels of each with each sprite

@@ -102,7 +102,7 @@ class DTISprites(nn.Module):
         config = self.config
         if config.mask_binarity == "concrete":
             return logistic_noise(config.sprites, config.image_size, generator)
-        if config.mask_binarity == "beta" or not config.mask_noise:
+        if config.opaque_sprites or config.mask_binarity == "beta" or not config.mask_noise:
             return None
         return mask_noise(config.sprites, config.image_size, config.mask_noise, generator)
 

@@ -1,4 +1,4 @@
-"""Image encoders: mini ResNet-32 for images below 65x65, else ResNet-18 (C.1)."""
+"""Image encoders: mini ResNet-32 for images below 65x65, else ResNet-18 (Sec. 3.3)."""
 
 from collections.abc import Callable
 from typing import NamedTuple

@@ -76,7 +76,7 @@ def device_name(device: torch.device) -> str:
     return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
 
 
-def halved(values: Tensor) -> Tensor:
+def in_half_precision(values: Tensor) -> Tensor:
     """Return real numbers in half precision, unless one is too large for it."""
     half = values.half() if values.is_floating_point() else values
     return half if half.isfinite().all() else values
@@ -93,6 +93,8 @@ class Checkpoint:
 
 class RunFolder:
     """Reads and writes one run folder."""
+
+    INSTEAD = "continue it with --resume, replace it with --overwrite, or choose another --out"
 
     def __init__(self, path: Path | str):
         """Name a folder, which need not be there. Raises DtisError for what is no path."""
@@ -136,14 +138,8 @@ class RunFolder:
         return locked(file.with_name(".manifest.lock"), str(file), PATIENCE)
 
     def begin(self, config: Settings, seed: int, fingerprint: str, data_name: str) -> None:
-        """Start a run's records. Raises DtisError where the folder already holds a run."""
-        if self.exists:
-            raise DtisError(
-                f"{self.path}: already holds a run; continue it with --resume, "
-                "replace it with --overwrite, or choose another --out"
-            )
-        text = yaml.safe_dump(config.to_dict(), sort_keys=False)
-        write_text(self.path / "config.yaml", text)
+        """Start a run's records. Raises DtisError as `check_new`."""
+        self.check_new()
         write_text(self.path / "metrics.jsonl", "")
         self.write_manifest(
             {
@@ -159,10 +155,18 @@ class RunFolder:
                 "wall_seconds": 0.0,
             }
         )
+        # The last, for it is what makes this a run: one killed before is begun anew.
+        write_text(self.path / "config.yaml", yaml.safe_dump(config.to_dict(), sort_keys=False))
+
+    def check_new(self) -> None:
+        """Raise DtisError where the folder already holds a run."""
+        if self.exists:
+            raise DtisError(f"{self.path}: already holds a run; {self.INSTEAD}")
 
     def clear(self) -> None:
         """Delete a former run's files, and nothing else. Raises DtisError where it cannot."""
-        for file in [self.path / name for name in FILES] + self._snapshot_files():
+        found = self.path.glob("found-*.safetensors")  # by the former weights
+        for file in [self.path / name for name in FILES] + [*self._snapshot_files(), *found]:
             remove(file)
 
     def start_again(self) -> None:
@@ -309,7 +313,7 @@ class RunFolder:
             scores["run"] = new.path.name
         weights = self.model().state_dict()  # checked
         if half:
-            weights = {name: halved(values) for name, values in weights.items()}
+            weights = {name: in_half_precision(values) for name, values in weights.items()}
         make_folder(new.path, new=True)
         try:
             new._fill(config, manifest, metrics, weights)

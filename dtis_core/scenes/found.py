@@ -55,7 +55,7 @@ def save_found(path: Path, scene: Scene, facts: dict[str, np.ndarray]) -> None:
 
 def load_facts(run: Run, data: str, split: str) -> dict[str, np.ndarray]:
     """Return the facts that were kept beside scenes. Raises DtisError as `load_found`."""
-    tensors, _ = read_tensors(_existing(run, data, split))
+    tensors = _kept(run, _existing(run, data, split))
     return {k.removeprefix(FACT): t.numpy() for k, t in tensors.items() if k.startswith(FACT)}
 
 
@@ -66,13 +66,11 @@ def load_found(run: Run, data: str, split: str, numbers: Sequence[int]) -> Scene
     Raises DtisError where none were kept, not of these images, by other weights, or damaged.
     """
     path = _existing(run, data, split)
-    tensors, metadata = read_tensors(path)
+    tensors = _kept(run, path)
     kept = {name: tensor for name, tensor in tensors.items() if not name.startswith(FACT)}
     model = run.model
     count = len(kept["sprites"]) if "sprites" in kept else 0
     check_tensors(kept, _expected(model, count), path)
-    if metadata.get("model") != model_fingerprint(model):
-        raise DtisError(f"{path}: was kept by other weights; run dtis keep again")
     for name, most in {"sprites": model.config.sprites, "backdrop": _last_backdrop(model)}.items():
         if count and int(kept[name].max()) > most:
             raise DtisError(f"{path}: tensor '{name}' holds more than {most}; run dtis keep again")
@@ -95,6 +93,14 @@ def _existing(run: Run, data: str, split: str) -> Path:
     if not path.is_file():
         raise DtisError(f"{path}: no scenes were kept; dtis keep {run.folder.path} makes it")
     return path
+
+
+def _kept(run: Run, path: Path) -> dict[str, Tensor]:
+    """Read what was kept. Raises DtisError where that was by other weights."""
+    tensors, metadata = read_tensors(path)
+    if metadata.get("model") != model_fingerprint(run.model):
+        raise DtisError(f"{path}: was kept by other weights; run dtis keep again")
+    return tensors
 
 
 def _last_backdrop(model: DTISprites) -> int:

@@ -63,8 +63,8 @@ def facts(
         if data.categories.shape[1] > 1:
             return {}
         true = data.categories[:, 0]
-        counts = metrics.confusion_matrix(true - 1, chosen - 1, int(true.max()), sprites)
-        return {"confusion": counts}
+        counts = metrics.confusion_matrix(true - 1, chosen, int(true.max()), sprites + 1)
+        return {"confusion": counts[:, 1:]}  # without the empty sprite
     if data.categories.shape[1] == 1:
         accuracy = ((instances > 0) == (data.masks > 0)).mean(axis=(1, 2))
         return {"accuracy": accuracy, "background": (data.masks == 0).mean(axis=(1, 2))}

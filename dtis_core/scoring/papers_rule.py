@@ -3,7 +3,7 @@
 | score | ours | the paper's rule |
 |---|---|---|
 | accuracy (of clusters) | sprites have a class each | more sprites than classes: by majority |
-| mACC, mIoU | so, over classes that occur | so, over all classes, absent ones being 0 |
+| mACC, mIoU | so, over classes that occur | so, over all up to the last that occurs |
 | accuracy (of masks) | foreground is foreground | the two may swap, in all images at once |
 | ARI-FG | reassigned pixels go to a layer in use | to any layer; images without objects score 1 |
 
@@ -41,7 +41,7 @@ def named(counts: Integer[np.ndarray, "classes sprites"]) -> Integer[np.ndarray,
 def semantic_scores(
     true: Labels, predicted: Labels, n_classes: int, n_sprites: int
 ) -> dict[str, float]:
-    """Return mACC and mIoU over all classes and the background; arguments are as in `metrics`."""
+    """Return mACC and mIoU over background and `n_classes`, absent ones being 0."""
     called = named(metrics.confusion_matrix(true, predicted, 1 + n_classes, 1 + n_sprites))
     hits, occurrences, claimed = called.diagonal(), called.sum(axis=1), called.sum(axis=0)
     accuracy = hits / np.maximum(1, occurrences)

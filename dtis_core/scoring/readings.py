@@ -85,7 +85,8 @@ def matched(model: SeekingSprites, true: Composed, read: Scene) -> tuple[Tensor,
     apart = distance(model, true.layer[:, :, None], places[:, None])  # (N, L, L)
     apart[~true.seen] = torch.inf
     apart[true.sprites[:, :, None] != guessed[:, None]] = torch.inf
-    cost = apart.clamp(max=1e6).cpu().numpy()
+    # All that is not near costs the same, so that no near pair is given up for it.
+    cost = torch.where(apart < NEAR, apart, 1e3 * NEAR).cpu().numpy()
     pairs = [
         (image, layer, guess)
         for image, own in enumerate(cost)

@@ -109,9 +109,13 @@ def seeds_of(name: str) -> list[RunFolder]:
     return found + sorted(map(RunFolder, later), key=lambda folder: folder.manifest()["seed"])
 
 
-def score_key(data: str, split: str, inference: str = "best") -> str:
-    """Return what a manifest files scores under: those of one look lie beside the best ones."""
-    return f"{data}/{split}" if inference == "best" else f"{data}/{split}/{inference}"
+def score_key(data: str, split: str, inference: str = "best", settings: Sequence[str] = ()) -> str:
+    """Return what a manifest files scores under.
+
+    Those of one look, and of a search with other settings, lie beside the best ones.
+    """
+    how = [] if inference == "best" else [inference]
+    return "/".join([data, split, *how, *settings])
 
 
 def recorded_scores(folder: RunFolder, inference: str = "best") -> dict | None:

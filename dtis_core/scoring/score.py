@@ -52,7 +52,9 @@ def score(
     if settings:
         scores["settings"] = list(settings)
     if run.folder.path.resolve().parent != SHIPPED.resolve():
-        run.folder.note_scores(score_key(config.data.name, split, inference), scores)
+        data = config.data
+        name = data.name if data.path == run.config.data.path else f"{data.name}:{data.path}"
+        run.folder.note_scores(score_key(name, split, inference, settings), scores)
     return scores
 
 

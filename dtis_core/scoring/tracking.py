@@ -37,7 +37,7 @@ def tracking_scores(
 
     Returns, as fractions but for the false ones:
         found: of the objects shown, those with something found near them, one to one.
-        false: things found that are near no object, in a frame.
+        false: things found beyond those, in a frame.
         R2_x, R2_y: of the variance of a coordinate, how much what was found tells; the mean over
             objects that move along it. Each object is paired with what is nearest, one to one and
             however far, and frames where too little was found are left out. Not a number where
@@ -61,7 +61,7 @@ def tracking_scores(
                 if distances[o, t] <= limit:
                     pairs.append((frame, objects[o], things[t]))
     near, nearest = (np.array(pairs, int).reshape(-1, 3) for pairs in (near, nearest))
-    table = np.zeros((sprites.max() + 1, len(set(kinds))), int)
+    table = np.zeros((sprites.max(initial=0) + 1, len(set(kinds))), int)
     kind = np.unique(kinds, return_inverse=True)[1]
     np.add.at(table, (sprites[near[:, 0], near[:, 2]], kind[near[:, 1]]), 1)
     some = max(len(near), 1)

@@ -4,8 +4,8 @@ A claim is about a level, such as an ARI of 95.1, or about two ways that differ,
 with and without mask noise. The words of a verdict:
 
 reached, not reached     a level: our mean lies above the paper's, or below by at most its deviation
-holds, does not hold     a difference: of the paper's sign and twice its deviation, or one of both
-                         not; equality: a difference within twice the deviation of either
+holds, does not hold     a difference: of the paper's sign and more than twice its deviation, or of
+                         the other sign; equality: a difference within twice the deviation of either
 same sign, not sure      a difference of the paper's sign, with a single run on a side, or less than
                          twice its deviation
 not run                  there is no record

@@ -6,16 +6,16 @@ from statistics import mean
 
 from dtis_core.bench.growth import on_noise
 from dtis_core.bench.step import timed
-from dtis_core.sweeps.grid import Task
+from dtis_core.sweeps.grid import Task, check_jobs
 
 MOMENTS = (0.1, 0.5, 0.9)  # of a run, at which a step is timed
 STEPS = 2  # timed at each, after one to warm up
 
 
-def seconds_of(task: Task) -> float:
-    """Return about how many seconds a run trains on one core of this machine.
+def step_seconds(task: Task) -> float:
+    """Return about how many seconds a step of a run takes on one core of this machine.
 
-    Its steps are timed on noise, at the beginning, in the middle and near the end. Runs that
+    Steps are timed on noise, at the beginning, in the middle and near the end. Runs that
     differ in their seed take as long.
     """
     each = []
@@ -24,25 +24,34 @@ def seconds_of(task: Task) -> float:
         trainer.skip_to(round(moment * trainer.length))
         trainer.train_step()
         each += [timed(trainer.train_step, trainer.device) for _ in range(STEPS)]
-    return task.steps * mean(each)
+    return mean(each)
 
 
 def estimates(tasks: Sequence[Task]) -> dict[str, float]:
-    """Return `seconds_of` each task, by name; runs that differ in their seed are timed once."""
+    """Return `step_seconds` of each task, by name; runs of other seeds are timed once."""
     timed: dict[tuple, float] = {}
     for task in tasks:
         kind = task.preset, task.settings
         if kind not in timed:
-            timed[kind] = seconds_of(task)
+            timed[kind] = step_seconds(task)
     return {task.name: timed[task.preset, task.settings] for task in tasks}
 
 
 def print_estimates(tasks: Sequence[Task], jobs: int | None) -> None:
-    """Print each task with its minutes, and those of all of them with `jobs` at a time."""
-    minutes = {name: seconds / 60 for name, seconds in estimates(tasks).items()}
-    width = max(len(name) for name in minutes)
-    for name, each in minutes.items():
-        print(f"{name:{width}}  about {each:.1f} minutes")
+    """Print each task with its minutes, and those of all of them with `jobs` at a time.
+
+    Where files decide how many steps there are, what a step takes is printed, and no sum.
+    """
+    check_jobs(jobs)
+    seconds, minutes = estimates(tasks), []
+    width = max(len(name) for name in seconds)
+    for task in tasks:
+        line = f"{seconds[task.name]:.2g} s a step, of as many as its files make"
+        if task.steps is not None:
+            minutes.append(task.steps * seconds[task.name] / 60)
+            line = f"{minutes[-1]:.1f} minutes"
+        print(f"{task.name:{width}}  about {line}")
     at_a_time = min(jobs or os.cpu_count() or 1, len(tasks))
-    together = max(sum(minutes.values()) / at_a_time, *minutes.values(), 0)
-    print(f"{len(tasks)} runs, {at_a_time} at a time: about {together:.0f} minutes")
+    known = len(minutes) == len(tasks)
+    total = f": about {max(sum(minutes) / at_a_time, *minutes, 0):.0f} minutes" if known else ""
+    print(f"{len(tasks)} runs, {at_a_time} at a time{total}")

@@ -27,11 +27,12 @@ class Task:
         return load_preset(self.preset).override(list(self.settings))
 
     @property
-    def steps(self) -> int:
-        """The run's steps, as near as can be told without its images where they decide it."""
-        training, data = self.config.training, self.config.data
-        per_epoch = max(1, (data.count or 0) // training.batch_size)
-        return round(training.length * (per_epoch if training.unit == "epoch" else 1))
+    def steps(self) -> int | None:
+        """The run's steps, None where its files decide how many an epoch has."""
+        training, count = self.config.training, self.config.data.count
+        if training.unit == "step":
+            return round(training.length)
+        return count and round(training.length * max(1, count // training.batch_size))
 
 
 def seeds_of(text: str) -> list[int]:
@@ -45,14 +46,20 @@ def seeds_of(text: str) -> list[int]:
         if not found:
             raise DtisError(f"--seeds {text:.80}: expected numbers and ranges, such as 0-4,7")
         first, last = int(found[1]), int(found[2] or found[1])
-        if last < first or last - first >= MOST_SEEDS:
+        if last < first or len(seeds) + last - first >= MOST_SEEDS:
             raise DtisError(
-                f"--seeds {text:.80}: {first}-{last} must rise, by less than {MOST_SEEDS}"
+                f"--seeds {text:.80}: {first}-{last} must rise, and all be {MOST_SEEDS} at most"
             )
         seeds += range(first, last + 1)
     if len({*seeds}) < len(seeds):
         raise DtisError(f"--seeds {text:.80}: names a seed twice")
     return seeds
+
+
+def check_jobs(jobs: int | None) -> None:
+    """Raise DtisError for a number of runs at a time that cannot be."""
+    if jobs is not None and jobs < 1:
+        raise DtisError(f"--jobs: must be at least 1, found {jobs}")
 
 
 def choices_of(assignment: str) -> list[str]:

@@ -21,7 +21,7 @@ class Progress:
         self.lengths = {task.name: task.steps for task in tasks}
         self.told: set[str] = set()
         self.bar = tqdm(
-            total=sum(self.lengths.values()),
+            total=sum(filter(None, self.lengths.values())) or None,
             unit="step",
             dynamic_ncols=True,
             mininterval=0.5 if sys.stderr.isatty() else LOG_SECONDS,
@@ -35,9 +35,11 @@ class Progress:
         steps, running = 0, []
         for name, folder in self.folders.items():
             step, loss = _last(folder)
-            steps += min(step, self.lengths[name])
+            length = self.lengths[name]
+            if length is not None:
+                steps += min(step, length)
             if name not in rows and step:
-                running.append(f"{name} {step}/{self.lengths[name]} loss {loss:.4f}")
+                running.append(f"{name} {step}/{length or '?'} loss {loss:.4f}")
         more = f" and {len(running) - SHOWN} more" if len(running) > SHOWN else ""
         self.bar.n = steps
         self.bar.set_postfix_str(", ".join(running[:SHOWN]) + more, refresh=False)

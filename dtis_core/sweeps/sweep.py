@@ -11,7 +11,7 @@ from dtis_core.errors import DtisError
 from dtis_core.paths import user_path
 from dtis_core.runs.run_folder import RunFolder
 from dtis_core.storage.files import make_folder, write_text
-from dtis_core.sweeps.grid import Task
+from dtis_core.sweeps.grid import Task, check_jobs
 from dtis_core.sweeps.task import carry_out, row_if_ended, row_of
 
 RESULTS = "results.csv"
@@ -42,8 +42,7 @@ def sweep(
     Raises DtisError where Dask is not installed, the scheduler cannot be reached, or `out` cannot
     be written.
     """
-    if jobs is not None and jobs < 1:
-        raise DtisError(f"--jobs: must be at least 1, found {jobs}")
+    check_jobs(jobs)
     folder = user_path(out, "--out").absolute()
     make_folder(folder)
     ended = {task.name: row_if_ended(task, folder) for task in tasks}

@@ -43,7 +43,10 @@ def read_results(path: Path | str) -> list[dict]:
 
     Raises DtisError for a file that cannot be read and one that no sweep wrote.
     """
-    rows = list(csv.DictReader(read_text(Path(path)).splitlines()))
+    try:
+        rows = list(csv.DictReader(read_text(Path(path)).splitlines()))
+    except (OSError, ValueError) as error:
+        raise DtisError(f"{path}: cannot be read as a table of runs ({error})") from error
     if not rows or not rows[0].keys() >= NEEDED:
         raise DtisError(f"{path}: is no table of runs; dtis sweep writes one, results.csv")
     return [

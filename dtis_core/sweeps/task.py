@@ -43,7 +43,7 @@ def carry_out(task: Task, out: str, checkpoint_seconds: float) -> dict:
 
 
 def _bring_to_end(task: Task, folder: RunFolder, checkpoint_seconds: float) -> None:
-    if not _finished(folder):
+    if _record(task, folder).get("status") != "finished":
         train(
             task.config,
             folder.path,
@@ -60,14 +60,21 @@ def _bring_to_end(task: Task, folder: RunFolder, checkpoint_seconds: float) -> N
                 return
 
 
-def _finished(folder: RunFolder) -> bool:
-    return folder.exists and folder.manifest()["status"] == "finished"
+def _record(task: Task, folder: RunFolder) -> dict:
+    """Return the manifest of a task's run; nothing where there is none, or it is damaged.
+
+    Nor where the run has other settings: training refuses to go on with it, and says so in the row.
+    """
+    try:
+        return folder.manifest() if folder.exists and folder.config() == task.config else {}
+    except DtisError:
+        return {}
 
 
 def row_if_ended(task: Task, out: Path) -> dict | None:
-    """Return the row of a run that is finished and scored, None for any other."""
+    """Return the row of a task's run if it is finished and scored, None for any other."""
     folder = RunFolder(out / task.name)
-    if not _finished(folder):
+    if _record(task, folder).get("status") != "finished":
         return None
     scored = all(recorded_scores(folder, inference) for inference in INFERENCES)
     return row_of(task, folder) if scored else None
@@ -81,7 +88,7 @@ def row_of(task: Task, folder: RunFolder, error: str = "") -> dict:
     """
     row: dict = {"run": task.name, "preset": task.preset, "settings": " ".join(task.settings)}
     row["seed"] = task.seed
-    manifest = folder.manifest() if folder.exists else {}
+    manifest = _record(task, folder)
     row |= {fact: manifest.get(fact, "") for fact in FACTS}
     row["minutes"] = round(manifest.get("wall_seconds", 0) / 60, 2)
     row["status"] = "failed" if error else row["status"]

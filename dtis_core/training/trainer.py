@@ -320,7 +320,8 @@ class Trainer:
         self.share, self.invisible = self.usage / used, self.hidden / used
         self.dead_sprites, self.hidden = int((self.usage == 0).sum()), 0
         until = training.reassign_until
-        if not self.frozen and (until is None or self.step < self.in_steps(until)):
+        due = not self.frozen and (until is None or self.step < self.in_steps(until))
+        if due and self.usage.any():  # else none is the most used one
             self.reassigned += reassign(
                 self.model, self.optimizer, self.share, training.reassign_below / 100 / self.sprites
             )

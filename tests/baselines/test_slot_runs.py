@@ -118,7 +118,13 @@ def test_the_command_trains_and_goes_on(tmp_path, capsys, whole):
     out = ["--out", str(whole.path)]
     again = ["baseline", "slot-attention", "tetrominoes", "--steps", "2", "--no-bfloat16", *out]
     refused(capsys, again, "--resume")
-    assert main(["baseline", "slot-attention", "tetrominoes", "--resume", *out]) == 0
+    resume = ["baseline", "slot-attention", "--resume", *out]
+    other = ["multi-dsprites", "--seed", "3"]
+    refused(capsys, [*resume, *other], "its run has PRESET tetrominoes/fast, not multi-dsprites")
+    refused(capsys, [*resume, "tetrominoes"], "its run has --seed 3, not 0")
+    own = ["tetrominoes", "--seed", "3"]
+    refused(capsys, [*resume, *own, "--batch-size", "9"], "its run has --batch-size 2, not 9")
+    assert main([*resume, *own]) == 0
     said = capsys.readouterr().out
     assert f"finished at step {LENGTH}: {whole.path}" in said and "ARI-FG" in said
 

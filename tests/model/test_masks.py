@@ -228,6 +228,11 @@ def test_a_wrong_setting_is_refused(settings, message):
         small(*settings)
 
 
+def test_sprites_without_masks_have_no_noise_on_them():
+    config = small("model.opaque_sprites=true", "model.mask_noise=0.4")
+    assert build_model(config.model, config.search).draw_noise(torch.Generator()) is None
+
+
 # How far masks reach
 
 

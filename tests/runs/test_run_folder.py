@@ -109,6 +109,24 @@ def test_nothing_is_left_of_a_training_that_did_not_begin(tmp_path):
     assert contents(tmp_path) == {} and list(tmp_path.iterdir()) == [tmp_path / "there"]
 
 
+def test_a_run_that_is_killed_while_it_begins_is_begun_anew(tmp_path, monkeypatch):
+    def killed(self, values):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(RunFolder, "write_manifest", killed)
+        train(small(), tmp_path / "run", quiet=True)
+    assert train(small(), tmp_path / "run", quiet=True).manifest()["status"] == "finished"
+
+
+def test_scenes_that_a_former_run_found_go_with_it(tmp_path):
+    found = tmp_path / "found-tetrominoes-validation.safetensors"
+    train(small(), tmp_path, quiet=True)
+    found.write_bytes(b"")
+    train(small(), tmp_path, quiet=True, overwrite=True)
+    assert not found.exists()
+
+
 def test_what_a_killed_writer_left_half_written_goes(folder):
     names = ("model.safetensors", "trainer.safetensors", "manifest.json", "config.yaml")
     stale = [folder.path / f".{name}.a_b1c2d3{os.path.splitext(name)[1]}" for name in names]

@@ -74,5 +74,6 @@ def test_a_damaged_file_is_refused(kept, change, message):
 def test_scenes_of_other_weights_are_refused(kept):
     with torch.no_grad():
         kept.model.sprites.appearances.mul_(0.5)
-    with pytest.raises(DtisError, match="kept by other weights; run dtis keep again"):
-        load_found(kept, "pieces", "all", [0])
+    for read in (load_facts, lambda *kept: load_found(*kept, [0])):
+        with pytest.raises(DtisError, match="kept by other weights; run dtis keep again"):
+            read(kept, "pieces", "all")

@@ -23,8 +23,11 @@ def dataset(masks, categories):
 
 
 def test_of_images_with_a_class_each_it_counts_the_sprites():
-    known = facts(dataset(None, np.array([[1], [2], [2]])), CHOSEN, INSTANCES, sprites=3)
+    data = dataset(None, np.array([[1], [2], [2]]))
+    known = facts(data, CHOSEN, INSTANCES, sprites=3)
     assert known["confusion"].tolist() == [[0, 1, 0], [1, 1, 0]]
+    known = facts(data, np.array([0, 2, 1]), INSTANCES, sprites=3)  # 0 is the empty sprite
+    assert known["confusion"].tolist() == [[0, 0, 0], [1, 1, 0]]
 
 
 def test_of_masks_of_one_object_it_gives_each_images_accuracy_and_that_of_background():

@@ -10,7 +10,7 @@ import dtis_core as dtis
 from dtis_core import datasets
 from dtis_core.errors import DtisError
 from dtis_core.pictures import to_tensor
-from dtis_core.scoring.readings import periods, readings
+from dtis_core.scoring.readings import matched, periods, readings
 from dtis_core.training.dreams import Composed, Dreams
 
 
@@ -42,6 +42,25 @@ def test_a_layer_that_was_moved_is_read_as_far_off_as_that(run, images, monkeypa
     assert off["centre"] == pytest.approx(3, abs=1e-3)
     assert off["scale"] == pytest.approx(0, abs=1e-3)
     assert off["angle"] == pytest.approx(5, abs=1e-2)
+
+
+def test_a_near_pair_is_not_given_up_for_two_farther_ones(run, images):
+    found = run.decompose(images[:1])
+    at, layer = run.model.predictor.at, found.decomposition.prediction.layer  # (1, L, P)
+    true = layer[:, :2].clone()
+
+    def put(layers, places):  # in pixels along x
+        layers[..., at] = 0
+        layers[0, :2, at.start] = torch.atanh(torch.tensor(places) / 32)
+
+    put(true, [0.0, 13.0])
+    put(layer, [3.0, -5.0])
+    sprites = torch.ones(1, 2, dtype=torch.long)
+    found.decomposition.selection.sprites[:] = 0
+    found.decomposition.selection.sprites[0, :2] = 1
+    own = found.decomposition.prediction.sprite[:, :2]  # (1, 2, K, R)
+    composed = Composed(to_tensor(images[:1]), sprites, true, own, sprites > 0)
+    assert [part.tolist() for part in matched(run.model, composed, found)] == [[0], [0], [0]]
 
 
 def test_the_shipped_model_reads_fine_places_and_angles(run, images):

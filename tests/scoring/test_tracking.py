@@ -55,6 +55,12 @@ def test_what_is_missed_and_what_is_too_much_are_told_apart():
     assert got["false"] == pytest.approx((3 + 1) / FRAMES)
 
 
+def test_where_there_is_nothing_none_is_found():
+    true, shown = tracks()
+    got = scores(true, shown, np.zeros((FRAMES, 0, 2)), np.zeros((FRAMES, 0), int))
+    assert got["found"] == got["false"] == got["one_kind"] == 0 and np.isnan(got["R2_x"])
+
+
 def test_one_thing_counts_for_one_object_and_a_near_pair_is_not_given_up_for_a_far_one():
     true = np.array([[[0.0, 0.0], [4.0, 0.0]]])
     one = tracking_scores(

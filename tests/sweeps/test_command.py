@@ -6,6 +6,7 @@ import pytest
 
 from dtis_core.cli import main
 from dtis_core.runs.run_folder import RunFolder
+from dtis_core.sweeps.estimate import print_estimates
 from dtis_core.sweeps.grid import grid
 from dtis_core.sweeps.progress import Progress, outcome
 from dtis_core.sweeps.task import row_of
@@ -29,12 +30,29 @@ def test_a_dry_run_lists_runs_and_minutes_and_writes_nothing(capsys, tmp_path):
     assert lines[2].startswith("2 runs, ") and not out.exists()
 
 
+def test_where_files_decide_how_many_steps_there_are_none_are_made_up(capsys, tmp_path):
+    settings = [*TINY, "data.count=null", "training.unit=epoch"]
+    tasks = grid(["tetrominoes"], [0], settings)
+    assert tasks[0].steps is None
+    print_estimates(tasks, 1)
+    assert capsys.readouterr().out.endswith(
+        "s a step, of as many as its files make\n1 runs, 1 at a time\n"
+    )
+    progress = Progress(tmp_path, tasks)
+    RunFolder(tmp_path / tasks[0].name).begin(tasks[0].config, 0, "", "")
+    RunFolder(tmp_path / tasks[0].name).log(step=20, loss=0.5)
+    progress(tasks, {})
+    progress.close()
+    assert f"{tasks[0].name} 20/? loss 0.5" in progress.bar.postfix
+
+
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
         (["tetromino"], "tetrominoes"),
         (["tetrominoes", "--seeds", "x"], "--seeds x: expected numbers"),
         (["tetrominoes", "--jobs", "0"], "--jobs: must be at least 1"),
+        (["tetrominoes", "--jobs", "-1", "--dry-run"], "--jobs: must be at least 1"),
         (["tetrominoes", "--scheduler", "nowhere"], "--scheduler nowhere: cannot be reached"),
     ],
 )

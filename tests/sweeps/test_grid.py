@@ -14,7 +14,9 @@ def test_seeds_are_numbers_and_ranges(text, seeds):
     assert seeds_of(text) == seeds
 
 
-@pytest.mark.parametrize("text", ["", "a", "1-", "-1", "2-1", "0-99999", "1,1", "0-2,2", "1.5"])
+@pytest.mark.parametrize(
+    "text", ["", "a", "1-", "-1", "2-1", "0-99999", "0-9999,10000", "1,1", "0-2,2", "1.5"]
+)
 def test_other_seeds_are_refused(text):
     with pytest.raises(DtisError, match="--seeds"):
         seeds_of(text)

@@ -9,6 +9,7 @@ from small_run import SWEPT, assert_same_state
 
 from dtis_core.sweeps.grid import grid
 from dtis_core.sweeps.sweep import connected, sweep
+from dtis_core.sweeps.task import carry_out, row_if_ended
 from dtis_core.training.session import train
 
 pytestmark = [pytest.mark.whole_runs, pytest.mark.usefixtures("often")]
@@ -72,6 +73,26 @@ def test_runs_that_ended_before_are_in_the_table_from_the_start(tmp_path):
     rows = sweep(grid(["tetrominoes"], [0, 1], settings), tmp_path, 1, watch=look)
     assert seen[0] == ["1"] and seen[-1] == ["0", "1"]
     assert rows[1] == first[0]
+
+
+def test_a_run_of_other_settings_under_the_same_name_is_not_taken_for_the_own(tmp_path):
+    task, other = (
+        grid(["tetrominoes"], [0], [*SWEPT, f"training.length={steps}"])[0] for steps in (8, 9)
+    )
+    folder = train(task.config, tmp_path / task.name, quiet=True)
+    before = folder.manifest()
+    row = carry_out(other, str(tmp_path), checkpoint_seconds=1.0)
+    assert row["status"] == "failed" and "its run has training.length=8.0, not 9.0" in row["error"]
+    assert row["step"] == "" and folder.manifest() == before
+
+
+def test_a_damaged_record_fails_its_own_row_alone(tmp_path):
+    task = grid(["tetrominoes"], [0], [*SWEPT, "training.length=8"])[0]
+    train(task.config, tmp_path / task.name, quiet=True)
+    (tmp_path / task.name / "manifest.json").write_text("{")
+    assert row_if_ended(task, tmp_path) is None
+    row = carry_out(task, str(tmp_path), checkpoint_seconds=1.0)
+    assert row["status"] == "failed" and "manifest.json" in row["error"]
 
 
 def test_workers_have_a_thread_each_and_keep_their_memory_between_steps():

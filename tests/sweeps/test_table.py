@@ -53,6 +53,13 @@ def test_another_file_is_refused(tmp_path, text):
         read_results(tmp_path / "results.csv")
 
 
+def test_a_file_that_cannot_be_read_is_told(tmp_path):
+    (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00")
+    for name in ("none.csv", "binary.csv"):
+        with pytest.raises(DtisError, match=f"{name}: cannot be read as a table of runs"):
+            read_results(tmp_path / name)
+
+
 @pytest.mark.whole_runs
 def test_a_notebook_gets_the_recorded_sweep_or_makes_it_anew(tmp_path, monkeypatch):
     monkeypatch.setattr(table, "SHIPPED", tmp_path / "shipped")

@@ -182,6 +182,15 @@ def test_restarts_take_turns_among_the_most_used():
     assert share[1] == 0.5
 
 
+def test_where_no_layer_is_in_use_no_sprite_restarts():
+    run = trainer("training.reassign_every=1000", "training.frozen=0")
+    masks = torch.rand_like(run.model.sprites.masks)
+    run.model.sprites.masks.data.copy_(masks)
+    run.usage.zero_()
+    run._reassign_and_retire()
+    assert run.reassigned == 0 and torch.equal(run.model.sprites.masks, masks)
+
+
 def test_little_used_sprites_restart_at_the_set_steps():
     run = trainer("training.reassign_every=2", "training.reassign_until=6", "training.frozen=3")
     counts = []

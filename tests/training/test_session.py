@@ -307,7 +307,7 @@ def test_the_loss_falls():
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
 
 
-def test_an_evaluation_records_what_it_sets(tmp_path, capsys):
+def test_an_evaluation_records_what_it_sets_beside_the_usual_one(tmp_path, capsys):
     config = small()
     train(config, tmp_path / "run", quiet=True)
     arguments = ["eval", str(tmp_path / "run"), "--json"]
@@ -318,7 +318,8 @@ def test_an_evaluation_records_what_it_sets(tmp_path, capsys):
     other = json.loads(capsys.readouterr().out)
     assert "settings" not in usual and other["settings"] == [setting]
     folder = RunFolder(tmp_path / "run")
-    assert folder.manifest()["scores"] == {"tetrominoes/validation": other}
+    key = "tetrominoes/validation"
+    assert folder.manifest()["scores"] == {key: usual, f"{key}/{setting}": other}
     assert folder.config() == config
 
 
