@@ -13,10 +13,11 @@ import traitlets
 
 from dtis_core.display.alive import Alive
 from dtis_core.display.scripts import FLIP_BOOK, module_of, style
-from dtis_core.display.widgets import Picture, joined, png_bytes
+from dtis_core.display.widgets import Picture, captioned, joined, png_bytes
 from dtis_core.errors import DtisError
 
 COLUMNS = 32  # pictures in a row of a sheet
+STILL = 128  # pixels of a picture's height, where there are no widgets
 
 
 @dataclass(frozen=True)
@@ -130,9 +131,15 @@ class FlipBook(Alive):
 
     def __init__(self, frames: Sequence[Frame], label: str, orders: Sequence[str] = ()):
         super().__init__(book=packed_book(frames, label, orders))
-        self.first = frames[0]
+        self.fullest = max(frames, key=lambda frame: sum(map(len, frame.rows.values())))
 
     def still(self) -> tuple[str, Picture]:
-        """Return the book's label and the pictures of its first frame, side by side."""
+        """Return the book's label, and of its frames the first one with the most cards."""
         text = f"{self.book['label']}: {len(self.book['frames'])} frames"
-        return text, joined(list(self.first.pictures.values()), axis=1)
+        pictures, rows = self.fullest.pictures, self.fullest.rows
+        large = max(1, round(STILL / len(next(iter(pictures.values())))))
+        parts = [captioned(pictures, large)]
+        for cards in rows.values():
+            named = {f"{card.title}: {card.value}".strip(": "): card.picture for card in cards}
+            parts.append(captioned(named))
+        return text, joined(parts, axis=0)

@@ -12,7 +12,7 @@ from kinds import IMAGES, a_run
 from PIL import Image
 
 from dtis_core.display.algorithm_book import algorithm_book, algorithm_steps
-from dtis_core.display.flipbook import Card, FlipBook, Frame, packed_book
+from dtis_core.display.flipbook import STILL, Card, FlipBook, Frame, packed_book
 from dtis_core.display.penalty_book import PENALTIES, penalty_book, stretches
 from dtis_core.display.ranking_book import ranking_book
 from dtis_core.display.scripts import FLIP_BOOK, STAGE, module_of
@@ -119,6 +119,14 @@ def test_a_sheet_holds_each_picture_once():
         assert (picture(book, number) == wanted).all()
 
 
+def test_where_there_are_no_widgets_the_frame_with_the_most_cards_is_shown():
+    small, grey = np.zeros((64, 64, 3), np.uint8), np.full((64, 64, 3), 128, np.uint8)
+    frames = [Frame("a", "", {"p": small}), Frame("b", "", {"p": small}, {"r": [Card("1", grey)]})]
+    text, whole = FlipBook(frames, "label").still()
+    assert text == "label: 2 frames"
+    assert (whole[-64:, :64] == 128).all() and (whole[20 : 20 + STILL, :STILL] == 0).all()
+
+
 def test_bars_are_shares_of_the_highest_in_their_row():
     small = np.zeros((2, 2, 3), np.uint8)
     cards = [Card("a", small, bar=(1.0, 1.0)), Card("b", small, bar=(0.5,)), Card("c", small)]
@@ -204,6 +212,7 @@ def test_what_is_shown_beside_the_widget_is_a_picture_and_no_state():
     bundle, _ = book._repr_mimebundle_()
     assert bundle["text/plain"] == "two: 1 frames"
     shown = np.asarray(Image.open(io.BytesIO(b64decode(bundle["image/png"]))))
+    shown = shown[20::5, ::5]  # below their names, five times as large
     assert (shown[:, :24] == IMAGES[0]).all() and (shown[:, -24:] == IMAGES[1]).all()
 
 
