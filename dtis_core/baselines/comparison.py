@@ -25,6 +25,11 @@ class Race:
     ours: Sequence[RunFolder]
 
     @property
+    def data(self) -> str:
+        """The name of the data set."""
+        return self.rivals[0].settings(SlotSettings).images.data.name
+
+    @property
     def minutes(self) -> float:
         """How long the longest of ours trained."""
         return max(folder.manifest()["wall_seconds"] for folder in self.ours) / MINUTE
