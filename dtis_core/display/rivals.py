@@ -36,8 +36,11 @@ def show_races(races: Sequence[Race]) -> Figure:
         for race, axes in zip(races, panels[0], strict=True):
             _draw(race, axes)
         panels[0, 0].set(ylabel="percent", ylim=(-10, 104))
+        named = [axes.get_legend_handles_labels() for axes in panels[0]]
+        lines = {label: line for pair in named for line, label in zip(*pair, strict=True)}
         place = {"loc": "upper left", "bbox_to_anchor": (1, 1)}
-        panels[0, -1].legend(title="Slot Attention, and ours", **place)
+        title = "Slot Attention, and ours"
+        panels[0, -1].legend(lines.values(), lines, title=title, **place)
     plt.close(fig)
     return fig
 
