@@ -35,7 +35,7 @@ def show_races(races: Sequence[Race]) -> Figure:
         fig, panels = plt.subplots(1, len(races), figsize=(8.6, 3.2), sharey=True, squeeze=False)
         for race, axes in zip(races, panels[0], strict=True):
             _draw(race, axes)
-        panels[0, 0].set(ylabel="percent", ylim=(-10, 104))
+        panels[0, 0].set(ylabel="percent", ylim=(-14, 104))
         named = [axes.get_legend_handles_labels() for axes in panels[0]]
         lines = {label: line for pair in named for line, label in zip(*pair, strict=True)}
         place = {"loc": "upper left", "bbox_to_anchor": (1, 1)}
