@@ -20,6 +20,7 @@ EVERY_FEATURE = [
     "model.background_transformations=[colour]", "training.length=1.5", "training.warm_up=0.5",
     "training.frozen=0.25", "training.cosine_from=null", "training.decay_at=[1]",
     "training.decay_sprites=false", "training.curriculum={similarity: 0.5}",
+    "training.empty_from=0.75",  # or else nothing is in use at first, and nothing restarts
 ]  # fmt: skip
 
 SWEPT = [

@@ -308,7 +308,7 @@ def test_a_folder_that_cannot_be_written_is_named(capsys, tmp_path, monkeypatch)
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     monkeypatch.setattr(tempfile, "mkstemp", denied)
-    refused(capsys, train_command(tmp_path / "run"), "run/config.yaml", "Permission denied")
+    refused(capsys, train_command(tmp_path / "run"), "run/metrics.jsonl", "Permission denied")
 
 
 # Images
