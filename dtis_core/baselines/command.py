@@ -84,6 +84,7 @@ def _check_same_run(
 ) -> None:
     """Raise DtisError where a folder's run is not the one that the arguments name."""
     from dtis_core.baselines.settings import SlotSettings, images_of
+    from dtis_core.runs.record_files import check_same
 
     settings = folder.settings(SlotSettings)
     before = {"PRESET": settings.images.preset, "--seed": folder.manifest()["seed"]}
@@ -91,12 +92,7 @@ def _check_same_run(
     for name, value in changed.items():
         option = f"--{name.replace('_', '-')}"
         before[option], now[option] = getattr(settings, name), value
-    for name, value in now.items():
-        if value != before[name]:
-            raise DtisError(
-                f"{folder.path}: its run has {name} {before[name]}, not {value}; resume with the "
-                "same one or choose another --out"
-            )
+    check_same(folder.path, before, now)
 
 
 def _k_means(arguments: argparse.Namespace, out: Path) -> "BaselineFolder":

@@ -1,5 +1,6 @@
 """A run's records as they must be: its manifest, and its lines of metrics."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -37,6 +38,16 @@ def read_manifest(file: Path) -> dict:
     for resumption in values.get("resumed", []):
         as_object(resumption, f"{file}: resumed", {"step": int, "commit": str})
     return values
+
+
+def check_same(folder: Path, before: Mapping[str, object], now: Mapping[str, object]) -> None:
+    """Raise DtisError where a folder's run, to be resumed, has another value than one of `now`."""
+    for name, value in now.items():
+        if before.get(name) != value:
+            raise DtisError(
+                f"{folder}: its run has {name} {before.get(name)}, not {value}; resume with the "
+                "same or choose another --out"
+            )
 
 
 def read_metrics(file: Path) -> list[dict]:

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from dtis_core import datasets
 from dtis_core.config import SECTIONS, Config, load_preset
 from dtis_core.errors import DtisError
+from dtis_core.runs.record_files import check_same
 from dtis_core.runs.run_folder import Checkpoint, RunFolder
 from dtis_core.threads import chosen_threads
 from dtis_core.training.health import Health
@@ -115,21 +116,13 @@ def _go_on(folder: RunFolder, trainer: Trainer, fingerprint: str) -> float:
 
 def check_same_run(folder: RunFolder, config: Config, seed: int, fingerprint: str) -> None:
     """Raise DtisError where a folder's run is not the one to be resumed."""
-    before, now = folder.config().to_dict(), config.to_dict()
-    for section in SECTIONS:
-        for key, value in now[section].items():
-            if before[section].get(key) != value:
-                raise DtisError(
-                    f"{folder.path}: its run has {section}.{key}={before[section].get(key)}, not "
-                    f"{value}; resume with the same settings or choose another --out"
-                )
-    manifest = folder.manifest()
-    for key, value in (("seed", seed), ("data_fingerprint", fingerprint)):
-        if manifest.get(key) != value:
-            raise DtisError(
-                f"{folder.path}: its run has {key} {manifest.get(key)}, not {value}; "
-                "resume with the same one or choose another --out"
-            )
+
+    def named(config: Config) -> dict[str, object]:
+        sections = config.to_dict()
+        return {f"{s}.{key}": value for s in SECTIONS for key, value in sections[s].items()}
+
+    check_same(folder.path, named(folder.config()), named(config))
+    check_same(folder.path, folder.manifest(), {"seed": seed, "data_fingerprint": fingerprint})
 
 
 @contextmanager
