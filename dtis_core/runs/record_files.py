@@ -40,12 +40,17 @@ def read_manifest(file: Path) -> dict:
     return values
 
 
-def check_same(folder: Path, before: Mapping[str, object], now: Mapping[str, object]) -> None:
-    """Raise DtisError where a folder's run, to be resumed, has another value than one of `now`."""
+def check_same(
+    folder: Path, before: Mapping[str, object], now: Mapping[str, object], sign: str = " "
+) -> None:
+    """Raise DtisError where a folder's run, to be resumed, has another value than one of `now`.
+
+    `sign` stands between name and value in the error's text.
+    """
     for name, value in now.items():
         if before.get(name) != value:
             raise DtisError(
-                f"{folder}: its run has {name} {before.get(name)}, not {value}; resume with the "
+                f"{folder}: its run has {name}{sign}{before.get(name)}, not {value}; resume with the "
                 "same or choose another --out"
             )
 

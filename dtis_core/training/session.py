@@ -121,7 +121,7 @@ def check_same_run(folder: RunFolder, config: Config, seed: int, fingerprint: st
         sections = config.to_dict()
         return {f"{s}.{key}": value for s in SECTIONS for key, value in sections[s].items()}
 
-    check_same(folder.path, named(folder.config()), named(config))
+    check_same(folder.path, named(folder.config()), named(config), sign="=")
     check_same(folder.path, folder.manifest(), {"seed": seed, "data_fingerprint": fingerprint})
 
 

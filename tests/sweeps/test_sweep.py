@@ -82,7 +82,7 @@ def test_a_run_of_other_settings_under_the_same_name_is_not_taken_for_the_own(tm
     folder = train(task.config, tmp_path / task.name, quiet=True)
     before = folder.manifest()
     row = carry_out(other, str(tmp_path), checkpoint_seconds=1.0)
-    assert row["status"] == "failed" and "its run has training.length 8.0, not 9.0" in row["error"]
+    assert row["status"] == "failed" and "its run has training.length=8.0, not 9.0" in row["error"]
     assert row["step"] == "" and folder.manifest() == before
 
 
