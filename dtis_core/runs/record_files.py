@@ -50,8 +50,8 @@ def check_same(
     for name, value in now.items():
         if before.get(name) != value:
             raise DtisError(
-                f"{folder}: its run has {name}{sign}{before.get(name)}, not {value}; resume with the "
-                "same or choose another --out"
+                f"{folder}: its run has {name}{sign}{before.get(name)}, not {value}; resume with "
+                "the same or choose another --out"
             )
 
 
