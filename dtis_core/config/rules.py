@@ -40,7 +40,9 @@ def _model_rules(config: "Config") -> Rules:
 def _search_rules(config: "Config") -> Rules:
     model, search = config.model, config.search
     residual, greedy = search.looks == "residual", model.selection == "greedy"
-    yield greedy or not residual, "model.selection", "greedy where search.looks is residual"
+    jointly = not residual or search.depths == "sought"
+    rule = "greedy where search.looks is residual and search.depths is given"
+    yield greedy or jointly, "model.selection", rule
     yield residual or search.sees == "both", "search.sees", "both unless search.looks is residual"
     if search.drawn_by == "error":
         rule = "features without residual looks and attention"

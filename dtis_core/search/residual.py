@@ -114,7 +114,7 @@ class ResidualSearch(Choice):
                     avoided = block if pair and place == 0 and step % 4 == 2 else []
                     self.choose(layer, avoided, first_time=step == 0)
                 if again:
-                    self.take_back(former, self.loss() >= loss)
+                    self.take(former, self.loss() >= loss)
         return self.selection()
 
     def choose(self, layer: int, avoided: list[int], first_time: bool) -> None:
@@ -169,7 +169,7 @@ class ResidualSearch(Choice):
         occlusion = self.occlusion[:, some][:, :, some]
         self.composite = compose(self.alphas[:, some], self.colours[:, some], occlusion)
 
-    # A choice taken back
+    # A choice taken back, or a better one
 
     def loss(self) -> Float[Tensor, "B"]:
         """Return the objective of Eq. (5) for each image."""
@@ -177,11 +177,12 @@ class ResidualSearch(Choice):
         return squared_errors(self.images, self.composite) + self.rules.penalty * used
 
     def _parts(self) -> list[Tensor]:
-        parts = [self.alphas, self.colours, self.occlusion, self.sprites, self.look, self.composite]
+        parts = [self.alphas, self.colours, self.occlusion, self.background, self.sprites]
+        parts += [self.look, self.composite]
         return parts if self.features is None else [*parts, self.features]
 
-    def take_back(self, former: list[Tensor], where: Bool[Tensor, "B"]) -> None:
-        """Return to a former choice in some images."""
+    def take(self, former: list[Tensor], where: Bool[Tensor, "B"]) -> None:
+        """Take another choice, such as a former one, in some images."""
         for part, old in zip(self._parts(), former, strict=True):
             part[where] = old[where]
 

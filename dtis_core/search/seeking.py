@@ -21,6 +21,7 @@ from dtis_core.model.encoders import ENCODERS, Kind
 from dtis_core.model.predictor import Prediction
 from dtis_core.model.selection import Candidates, Selection
 from dtis_core.model.transformations import TRANSFORMATIONS, Similarity
+from dtis_core.search.joint_choice import choose_jointly
 from dtis_core.search.looks import Looks
 from dtis_core.search.residual import ResidualSearch, Rules
 from dtis_core.search.seeking_predictor import SeekingPrediction, SeekingPredictor
@@ -195,7 +196,7 @@ class SeekingSprites(DTISprites):
 
         Only the last iteration's looks learn.
         """
-        config, looks = self.config, Looks()
+        config, looks, proposed = self.config, Looks(), {}
         background = images.new_zeros(len(images), 0, 0)
         if config.backgrounds:
             nothing = torch.zeros_like(images)
@@ -209,6 +210,8 @@ class SeekingSprites(DTISprites):
             candidates = self.seen_candidates(found, noise)
             if self.tint:
                 candidates, gains = solved(candidates, images, rest)
+            if config.selection == "exhaustive":
+                proposed[layer] = search.looks, candidates
             looks.add(found, gains)
             return candidates, found.features[:, 0]
 
@@ -237,6 +240,9 @@ class SeekingSprites(DTISprites):
             looks.begin(start.prediction, turns, config.channels)
             search.begin(start, turns)
         selection = search.run(steps)
+        if proposed:
+            choose_jointly(search, [proposed[layer] for layer in range(config.layers)])
+            selection = search.selection()
         prediction = looks.prediction(search.look, background)
         if self.tint:
             gains = looks.chosen_gains(search.look, selection.sprites)

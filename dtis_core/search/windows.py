@@ -15,7 +15,7 @@ from torch import Tensor
 from dtis_core.model.canvas import Canvas, pixel_centres
 from dtis_core.model.composition import Rest
 from dtis_core.model.dti_sprites import DTISprites
-from dtis_core.model.selection import candidate_errors
+from dtis_core.model.selection import Candidates, candidate_errors
 from dtis_core.model.transformations import Position
 
 MULTIPLE = 4  # sides are rounded up to one, so that few sizes of arrays occur
@@ -146,6 +146,14 @@ class Windowed:
     def errors(self, inside: Float[Tensor, "B C h w"], rest: Rest) -> Float[Tensor, "B N"]:
         """Return `candidate_errors` in the window; images and rest are cut to it."""
         return candidate_errors(inside, rest, (self.alphas, self.colours))
+
+    def whole(self) -> Candidates:
+        """Return the candidates on whole images."""
+        (B, N, C), (H, W) = self.colours.shape[:3], self.window.image
+        alphas, colours = (self.colours.new_zeros(B, N * c, H, W) for c in (1, C))
+        self.window.write(alphas, self.alphas.flatten(1, 2))
+        self.window.write(colours, self.colours.flatten(1, 2))
+        return alphas.unflatten(1, (N, 1)), colours.unflatten(1, (N, C))
 
     def chosen(self, n: Int[Tensor, "B"]) -> tuple[Tensor, Tensor]:
         """Return the alphas (B, 1, h, w) and colours (B, C, h, w) of candidate n, from 0."""
