@@ -236,7 +236,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--set",
         action="append",
         default=[],
-        metavar="search.FIELD=VALUE",
+        metavar="SECTION.FIELD=VALUE",
         help="another way to seek scenes, such as search.views=1",
     )
     sub.add_argument("--json", action="store_true")

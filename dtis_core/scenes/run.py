@@ -104,14 +104,16 @@ class Run:
         return self.model.sprite_images()
 
     def seeking(self, settings: Sequence[str]) -> "Run":
-        """Return the run with other settings for how scenes are sought, `search.field=value` each.
+        """Return the run with other settings for how scenes are sought, `section.field=value` each.
 
-        Raises DtisError for other fields than `SEEKING`, and for values out of range.
+        Raises DtisError for other fields than model.selection and `SEEKING`, those of the section
+        search, and for values out of range.
         """
         config = self.config.override(list(settings))
-        allowed = {name: getattr(config.search, name) for name in SEEKING}
-        if config != replace(self.config, search=replace(self.config.search, **allowed)):
-            names = ", ".join(f"search.{name}" for name in SEEKING)
+        search = replace(self.config.search, **{n: getattr(config.search, n) for n in SEEKING})
+        model = replace(self.config.model, selection=config.model.selection)
+        if config != replace(self.config, model=model, search=search):
+            names = ", ".join(["model.selection", *(f"search.{name}" for name in SEEKING)])
             raise DtisError(
                 f"--set {' '.join(settings):.80}: a trained model has only {names} to set"
             )
@@ -129,9 +131,9 @@ class Run:
         return self._sought_by(config.override(list(self.settings)))
 
     def _sought_by(self, config: Config) -> "Run":
-        model = self.model
+        model = copy(self.model)  # of the same weights
+        model.config = replace(model.config, selection=config.model.selection)
         if isinstance(model, SeekingSprites):
-            model = copy(model)  # of the same weights
             model.search = config.search
         return replace(self, config=config, model=model)
 

@@ -94,6 +94,21 @@ def test_what_is_said_explicitly_wins(run, done):
     assert done == expected
 
 
+def test_a_trained_model_can_try_all_combinations():
+    few = ["model.layers=2", "model.penalty=0", "search.inference_steps=1"]
+    run = shaken_run([*SEARCH, *NO_MORE, *few])
+    images = torch.rand(40, 3, 5, 5, generator=torch.Generator().manual_seed(1))
+    images = images.repeat_interleave(4, dim=2).repeat_interleave(4, dim=3)
+    greedy, error = run.decompose(images), []
+    for way in ("exhaustive", "greedy"):
+        again = run.seeking([f"model.selection={way}"])
+        assert again.settings == (f"model.selection={way}",)
+        error.append(again.decompose(images).decomposition.errors(images))
+    assert (error[0] <= error[1] + 1e-7).all() and (error[0] < error[1] - 1e-7).any()
+    assert torch.equal(greedy.decomposition.errors(images), error[1])
+    assert run.model.config.selection == "greedy"
+
+
 def test_one_look_is_a_search_that_is_configured_to_be_no_more(run):
     plain = run.seeking([*NO_MORE, "search.inference_steps=3", "search.pairs=false"])
     one, same = run.decompose(IMAGES, inference="one-look"), plain.decompose(IMAGES)

@@ -77,9 +77,6 @@ def test_runs_are_told_apart_by_their_settings_and_what_they_were_scored_with():
     exhaustive = shipped_runs("multi-dsprites2/fast", ["model.selection=exhaustive"])
     assert {folder.config().model.selection for folder in greedy} == {"greedy"}
     assert {folder.config().model.selection for folder in exhaustive} == {"exhaustive"}
-    first = greedy[0]  # trained without views, which training does not use, and scored with them
-    assert first.config().search.views == 1
-    assert "search.views=4" in own_scores(first)["settings"]
 
 
 def test_scores_of_one_look_lie_beside_the_best_ones_and_both_are_shown(tmp_path, monkeypatch):
