@@ -12,6 +12,7 @@ import torch
 from dtis_core.model import dti_sprites
 from dtis_core.model.dti_sprites import DTISprites
 from dtis_core.model.predictor import Predictor
+from dtis_core.search import seeking
 from dtis_core.search.residual import ResidualSearch
 from dtis_core.search.seeking import SeekingSprites
 from dtis_core.search.seeking_predictor import SeekingPredictor
@@ -28,6 +29,7 @@ PARTS: dict[str, list[tuple[object, str]]] = {
         (dti_sprites, "greedy_selection"),
         (dti_sprites, "exhaustive_selection"),
         (ResidualSearch, "run"),
+        (seeking, "choose_jointly"),
     ],
     "rendering": [(DTISprites, "render")],
     "dreams": [(Dreams, "lesson")],

@@ -40,8 +40,8 @@ def _model_rules(config: "Config") -> Rules:
 def _search_rules(config: "Config") -> Rules:
     model, search = config.model, config.search
     residual, greedy = search.looks == "residual", model.selection == "greedy"
-    jointly = not residual or search.depths == "sought"
-    rule = "greedy where search.looks is residual and search.depths is given"
+    jointly = not residual or (search.depths == "sought" and model.layers == 2)
+    rule = "greedy where search.looks is residual, but for two layers whose depths are sought"
     yield greedy or jointly, "model.selection", rule
     yield residual or search.sees == "both", "search.sees", "both unless search.looks is residual"
     if search.drawn_by == "error":

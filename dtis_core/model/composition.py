@@ -114,7 +114,7 @@ def binary_occlusion(occlusion: Occlusion) -> Occlusion:
 
 
 @lru_cache(maxsize=8)
-def all_orders(layers: int) -> Tensor:
+def _all_orders(layers: int) -> Tensor:
     """Return the occlusion matrices of all L! depth orders, (L!, L, L)."""
     ranks = torch.tensor(list(itertools.permutations(range(layers))))  # (L!, L)
     return (ranks[:, :, None] > ranks[:, None, :]).float()
@@ -129,6 +129,6 @@ def closest_order(occlusion: Occlusion) -> Occlusion:
     layers = occlusion.shape[-1]
     if layers > 7:
         raise ValueError(f"closest_order searches all orders of at most 7 layers, got {layers}")
-    orders = all_orders(layers).to(occlusion)
+    orders = _all_orders(layers).to(occlusion)
     distance = (occlusion[:, None] - orders).square().sum(dim=(2, 3))  # (B, L!)
     return orders[distance.argmin(dim=1)]

@@ -1,43 +1,84 @@
-"""Exhaustive search among residual looks: the candidates and depths of all layers chosen together.
+"""Exhaustive search among residual looks: candidates and depths of two layers chosen together.
 
 A look needs a scene to look at, so Algorithm 1 leads the looks; but it chooses layer by layer. Here
-the minimum of Eq. (5) is sought over all combinations of what each layer's last look proposes.
+the minimum of Eq. (5) is sought over all pairs of what the last look for each layer proposes.
 """
 
-from collections.abc import Sequence
-
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from dtis_core.model.composition import all_orders, compose, put_background_below, squared_errors
-from dtis_core.model.selection import Choice, exhaustive_selection
+from dtis_core.model.composition import compose, squared_errors
+from dtis_core.search.depth_order import moved_to
 from dtis_core.search.residual import ResidualSearch
 from dtis_core.search.windows import Windowed
 
+Proposal = tuple[int, Windowed]
+"""What a layer's last look proposes: the number of the look, and its candidates."""
+
 
 @torch.no_grad()
-def choose_jointly(search: ResidualSearch, proposed: Sequence[tuple[int, Windowed]]) -> None:
-    """Try all combinations of candidates in all L! depth orders; keep in each image the best.
+def choose_jointly(search: ResidualSearch, first: Proposal, second: Proposal) -> None:
+    """Put the best pair of candidates, in the better order, into the two layers of a scene.
 
-    `proposed` has each layer's last look: its number, and its candidates. The scene chosen layer by
-    layer stays in images where nothing is better.
+    The background stays; and so does the scene that was chosen layer by layer, in images where no
+    pair is better.
     """
-    images, rules, layers = search.images, search.rules, range(len(proposed))
-    candidates = [windowed.whole() for _, windowed in proposed]
-    looks = torch.tensor([number for number, _ in proposed], device=images.device)  # (L,)
-    search.filled = set(layers)
-    for order in all_orders(len(proposed)).to(images):  # (L, L)
-        occlusion = order.expand(len(images), -1, -1)
-        occlusion = put_background_below(occlusion) if search.below else occlusion
-        scene = Choice(images, occlusion, search.backgrounds, len(proposed))
-        found = exhaustive_selection(
-            images, occlusion, search.backgrounds, candidates, rules.penalty, rules.empty
-        )
-        if scene.below:
-            scene.put_background(found.background)
-        for layer in layers:
-            scene.put(layer, candidates[layer], found.sprites[:, layer])
-        composite = compose(scene.alphas, scene.colours, occlusion)
-        used = (scene.sprites > 0).sum(dim=1)
-        loss = squared_errors(images, composite) + rules.penalty * used
-        parts = [scene.alphas, scene.colours, scene.occlusion, scene.background, scene.sprites]
-        search.take([*parts, looks.expand_as(scene.sprites), composite], loss < search.loss())
+    images, rules, below = search.images, search.rules, search.below
+    (look, one), (other, two) = first, second
+    each = with_nothing(one.whole()), with_nothing(two.whole())
+    ground = search.colours[:, 0] if below else torch.zeros_like(images)
+    losses = pair_errors(images, ground, each[0], two)  # (B, 2, I, J)
+    there = [torch.arange(part[0].shape[1], device=images.device) > 0 for part in each]
+    losses = losses + rules.penalty * (there[0].long()[:, None] + there[1].long())
+    if not rules.empty:
+        losses = losses.masked_fill(~(there[0][:, None] & there[1]), torch.inf)
+    order, *chosen = torch.unravel_index(losses.flatten(1).argmin(dim=1), losses.shape[1:])
+    alphas, colours = search.alphas.clone(), search.colours.clone()
+    for layer, (held, k) in enumerate(zip(each, chosen, strict=True)):
+        alphas[:, below + layer], colours[:, below + layer] = (p[search.image, k] for p in held)
+    occlusion = moved_to(search.occlusion, below + 1, order, below)
+    composite, sprites = compose(alphas, colours, occlusion), torch.stack(chosen, dim=1)
+    loss = squared_errors(images, composite) + rules.penalty * (sprites > 0).sum(dim=1)
+    looks = torch.tensor([look, other], device=images.device).expand_as(sprites)
+    better = loss < search.loss()
+    search.filled = {0, 1}
+    search.take([alphas, colours, occlusion, sprites, looks, composite], better)
+
+
+def with_nothing(
+    candidates: tuple[Float[Tensor, "B N 1 H W"], Float[Tensor, "B N C H W"]],
+) -> tuple[Float[Tensor, "B I 1 H W"], Float[Tensor, "B I C H W"]]:
+    """Return I = N + 1 candidates, the first of which shows nothing."""
+    alphas, colours = (torch.cat([torch.zeros_like(p[:, :1]), p], dim=1) for p in candidates)
+    return alphas, colours
+
+
+def pair_errors(
+    images: Float[Tensor, "B C H W"],
+    ground: Float[Tensor, "B C H W"],
+    first: tuple[Float[Tensor, "B I 1 H W"], Float[Tensor, "B I C H W"]],
+    second: Windowed,
+) -> Float[Tensor, "B 2 I J"]:
+    """Return the mean squared errors of a ground with each of I first and J second candidates.
+
+    The second is behind the first, or else in front. Candidate 0 of J = N + 1 is nothing at all.
+    With E = P - image, the scene P + a (V c - Q) of `rest_of_scene` has the error
+    E^2 + 2 ac EV - 2 a EQ + (ac)^2 V^2 - 2 a^2c VQ + a^2 Q^2: sums of products of what either has.
+    """
+    alone = ground[:, None] + first[0] * (first[1] - ground[:, None])  # (B, I, C, H, W)
+    errors = (alone - images[:, None]).square().flatten(2).sum(dim=2)  # (B, I)
+    window, both = second.window, (alone, first[0])
+    cut = [window.cut(part.flatten(1, 2)).unflatten(1, part.shape[1:3]) for part in both]
+    P, seen = cut[0], 1 - cut[1]  # (B, I, C or 1, h, w)
+    E = P - window.cut(images)[:, None]
+    a, ac = second.alphas, second.alphas * second.colours
+    right = [ac, a, ac.square().sum(dim=2, keepdim=True), a * ac, a.square()]
+    right = torch.cat([part.flatten(2) for part in right], dim=2)  # (B, J, (2C + 3) h w)
+    changes = []
+    for Q, V in ((seen * window.cut(ground)[:, None], seen), (P, torch.ones_like(seen))):
+        EQ, QQ = (part.sum(dim=2, keepdim=True) for part in (E * Q, Q * Q))
+        left = [2 * E * V, -2 * EQ, V * V, -2 * V * Q, QQ]
+        changes.append(torch.cat([part.flatten(2) for part in left], dim=2) @ right.mT)
+    changes = torch.nn.functional.pad(torch.stack(changes, dim=1), (1, 0))  # (B, 2, I, 1 + N)
+    return (errors[:, None, :, None] + changes) / images[0].numel()

@@ -177,8 +177,7 @@ class ResidualSearch(Choice):
         return squared_errors(self.images, self.composite) + self.rules.penalty * used
 
     def _parts(self) -> list[Tensor]:
-        parts = [self.alphas, self.colours, self.occlusion, self.background, self.sprites]
-        parts += [self.look, self.composite]
+        parts = [self.alphas, self.colours, self.occlusion, self.sprites, self.look, self.composite]
         return parts if self.features is None else [*parts, self.features]
 
     def take(self, former: list[Tensor], where: Bool[Tensor, "B"]) -> None:
