@@ -8,9 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dtis_core.model.composition import compose, squared_errors
-from dtis_core.search.depth_order import moved_to
-from dtis_core.search.residual import ResidualSearch
+from dtis_core.search.residual import Inside, ResidualSearch
 from dtis_core.search.windows import Windowed
 
 Proposal = tuple[int, Windowed]
@@ -24,26 +22,25 @@ def choose_jointly(search: ResidualSearch, first: Proposal, second: Proposal) ->
     The background stays; and so does the scene that was chosen layer by layer, in images where no
     pair is better.
     """
-    images, rules, below = search.images, search.rules, search.below
-    (look, one), (other, two) = first, second
-    each = with_nothing(one.whole()), with_nothing(two.whole())
-    ground = search.colours[:, 0] if below else torch.zeros_like(images)
-    losses = pair_errors(images, ground, each[0], two)  # (B, 2, I, J)
-    there = [torch.arange(part[0].shape[1], device=images.device) > 0 for part in each]
+    rules, below, proposals = search.rules, search.below, (first, second)
+    ground = search.colours[:, 0] if below else torch.zeros_like(search.images)
+    losses = pair_errors(search.images, ground, with_nothing(first[1].whole()), second[1])
+    there = [torch.arange(count, device=losses.device) > 0 for count in losses.shape[2:]]
     losses = losses + rules.penalty * (there[0].long()[:, None] + there[1].long())
     if not rules.empty:
         losses = losses.masked_fill(~(there[0][:, None] & there[1]), torch.inf)
     order, *chosen = torch.unravel_index(losses.flatten(1).argmin(dim=1), losses.shape[1:])
-    alphas, colours = search.alphas.clone(), search.colours.clone()
-    for layer, (held, k) in enumerate(zip(each, chosen, strict=True)):
-        alphas[:, below + layer], colours[:, below + layer] = (p[search.image, k] for p in held)
-    occlusion = moved_to(search.occlusion, below + 1, order, below)
-    composite, sprites = compose(alphas, colours, occlusion), torch.stack(chosen, dim=1)
-    loss = squared_errors(images, composite) + rules.penalty * (sprites > 0).sum(dim=1)
-    looks = torch.tensor([look, other], device=images.device).expand_as(sprites)
-    better = loss < search.loss()
-    search.filled = {0, 1}
-    search.take([alphas, colours, occlusion, sprites, looks, composite], better)
+    former, loss = search.present(), search.loss()
+    search.empty([0, 1])
+    for layer, ((look, candidates), k) in enumerate(zip(proposals, chosen, strict=True)):
+        inside = Inside.of(search, candidates.window, layer)
+        alphas, colours = candidates.chosen((k - 1).clamp(min=0))
+        inside.put(alphas * (k > 0).view(-1, 1, 1, 1), colours)
+        search.put(layer, inside, k)
+        search.look[:, layer] = look
+    search.move(1, order)
+    search.compose()
+    search.take_back(former, search.loss() >= loss)
 
 
 def with_nothing(

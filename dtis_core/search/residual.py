@@ -108,13 +108,13 @@ class ResidualSearch(Choice):
                 pair = again and self.rules.pairs and step % 2 == 0 and L > 1
                 block = [first, (first + 1) % L] if pair else [first]
                 if again:
-                    former, loss = [part.clone() for part in self._parts()], self.loss()
+                    former, loss = self.present(), self.loss()
                 self.empty(block)
                 for place, layer in enumerate(block):
                     avoided = block if pair and place == 0 and step % 4 == 2 else []
                     self.choose(layer, avoided, first_time=step == 0)
                 if again:
-                    self.take(former, self.loss() >= loss)
+                    self.take_back(former, self.loss() >= loss)
         return self.selection()
 
     def choose(self, layer: int, avoided: list[int], first_time: bool) -> None:
@@ -169,19 +169,23 @@ class ResidualSearch(Choice):
         occlusion = self.occlusion[:, some][:, :, some]
         self.composite = compose(self.alphas[:, some], self.colours[:, some], occlusion)
 
-    # A choice taken back, or a better one
+    # A choice taken back
 
     def loss(self) -> Float[Tensor, "B"]:
         """Return the objective of Eq. (5) for each image."""
         used = (self.sprites > 0).sum(dim=1)
         return squared_errors(self.images, self.composite) + self.rules.penalty * used
 
+    def present(self) -> list[Tensor]:
+        """Return the present choice, to be taken back."""
+        return [part.clone() for part in self._parts()]
+
     def _parts(self) -> list[Tensor]:
         parts = [self.alphas, self.colours, self.occlusion, self.sprites, self.look, self.composite]
         return parts if self.features is None else [*parts, self.features]
 
-    def take(self, former: list[Tensor], where: Bool[Tensor, "B"]) -> None:
-        """Take another choice, such as a former one, in some images."""
+    def take_back(self, former: list[Tensor], where: Bool[Tensor, "B"]) -> None:
+        """Return to a former choice in some images."""
         for part, old in zip(self._parts(), former, strict=True):
             part[where] = old[where]
 

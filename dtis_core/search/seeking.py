@@ -241,7 +241,7 @@ class SeekingSprites(DTISprites):
             search.begin(start, turns)
         selection = search.run(steps)
         if proposed:
-            choose_jointly(search, *(proposed[layer] for layer in range(2)))
+            choose_jointly(search, proposed[0], proposed[1])
             selection = search.selection()
         prediction = looks.prediction(search.look, background)
         if self.tint:

@@ -77,6 +77,9 @@ def test_runs_are_told_apart_by_their_settings_and_what_they_were_scored_with():
     exhaustive = shipped_runs("multi-dsprites2/fast", ["model.selection=exhaustive"])
     assert {folder.config().model.selection for folder in greedy} == {"greedy"}
     assert {folder.config().model.selection for folder in exhaustive} == {"exhaustive"}
+    otherwise = shipped_runs("multi-dsprites2/fast", ["search.views=4", "search.polish_steps=3"])
+    assert [folder.path for folder in otherwise] == [folder.path for folder in greedy]
+    assert greedy and not shipped_runs("multi-dsprites2/fast", ["search.turns=4"])
 
 
 def test_scores_of_one_look_lie_beside_the_best_ones_and_both_are_shown(tmp_path, monkeypatch):
