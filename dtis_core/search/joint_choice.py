@@ -34,10 +34,7 @@ def choose_jointly(search: ResidualSearch, first: Proposal, second: Proposal) ->
     search.empty([0, 1])
     for layer, ((look, candidates), k) in enumerate(zip(proposals, chosen, strict=True)):
         inside = Inside.of(search, candidates.window, layer)
-        alphas, colours = candidates.chosen((k - 1).clamp(min=0))
-        inside.put(alphas * (k > 0).view(-1, 1, 1, 1), colours)
-        search.put(layer, inside, k)
-        search.look[:, layer] = look
+        search.put(layer, inside, candidates, k, look)
     search.move(1, order)
     search.compose()
     search.take_back(former, search.loss() >= loss)

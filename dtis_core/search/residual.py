@@ -133,25 +133,26 @@ class ResidualSearch(Choice):
         errors, end = errors.min(dim=0)  # (B, N), farthest or closest
         best, n = errors.min(dim=1)
         best = outside + window.share * best + rules.penalty
-        there = torch.ones_like(n)
+        k = n + 1
         if rules.empty:
-            there = (best < nothing).long()
-        alphas, colours = candidates.chosen(n)
-        inside.put(alphas * there.view(-1, 1, 1, 1), colours)
-        self.put(layer, inside, (n + 1) * there)
-        self.look[:, layer] = self.looks
+            k = k * (best < nothing)
+        self.put(layer, inside, candidates, k, self.looks)
         self.looks += 1
         if rules.seek_depths:  # all depths between are for a second look
             end = end[self.image, n] * self.sprites.shape[1]
             self.move(layer, end if first_time else inside.best_depth(self.occlusion))
         window.write(self.composite, inside.composite(self.occlusion))
 
-    def put(self, layer: int, inside: "Inside", k: Int[Tensor, "B"]) -> None:
-        """Put candidate k, or nothing for 0, into an empty layer, as its window shows it."""
-        alphas, colours = inside.content
+    def put(
+        self, layer: int, inside: "Inside", candidates: Windowed, k: Int[Tensor, "B"], look: int
+    ) -> None:
+        """Put candidate k of a look, or nothing for 0, into an empty layer and its window."""
+        alphas, colours = candidates.chosen((k - 1).clamp(min=0))
+        alphas = alphas * (k > 0).view(-1, 1, 1, 1)  # (B, 1, h, w)
+        inside.put(alphas, colours)
         inside.window.write(self.alphas[:, self.below + layer], alphas)
         inside.window.write(self.colours[:, self.below + layer], colours)
-        self.sprites[:, layer] = k
+        self.sprites[:, layer], self.look[:, layer] = k, look
         self.filled.add(layer)
 
     def empty(self, layers: list[int]) -> None:
