@@ -74,6 +74,8 @@ class SearchConfig:
     one_look_steps: Count | None = None  # T of one look, the paper's; None: as in training
     pairs: bool = True  # at inference, every other later iteration seeks two layers anew, elsewhere
     polish_steps: CountOrNone = 0  # of Gauss-Newton on a found scene, at inference
+    polish_every: CountOrNone = 0  # iterations after which it comes, and a fovea reads again where
+    #                                something was found; 0: it comes at the end
     views: Annotated[int, Within(1, 4)] = 1  # quarter turns of an image in which to seek a scene
 
 

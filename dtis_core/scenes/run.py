@@ -24,12 +24,15 @@ from dtis_core.scenes.scene import Scene
 from dtis_core.search.following import decomposed_clip
 from dtis_core.search.inference import search_for
 from dtis_core.search.nested import combined
-from dtis_core.search.quarter_turns import best_of_views
+from dtis_core.search.rounds import Effort, best_scenes
 from dtis_core.search.seeking import SeekingSprites
 from dtis_core.storage.files import replacing
 from dtis_core.threads import chosen_threads
 
-SEEKING = ("inference_steps", "inference_turns", "one_look_steps", "pairs", "polish_steps", "views")
+SEEKING = (
+    "inference_steps", "inference_turns", "one_look_steps", "pairs", "polish_steps",
+    "polish_every", "views",
+)  # fmt: skip
 """What of `search` can be changed of a trained model."""
 BATCH = 64  # images decomposed at once, to bound memory
 
@@ -171,7 +174,7 @@ class Run:
         an unknown inference, and for more than one view of a model that `search.views` is not for.
         """
         sought = self._sought(images, steps, polish, views, inference)
-        parts = [best_of_views(sought.model, x, *sought.effort) for x in sought.batch.split(BATCH)]
+        parts = [best_scenes(sought.model, x, sought.effort) for x in sought.batch.split(BATCH)]
         return Scene.of(sought.model, combined(torch.cat, parts))
 
     @chosen_threads()
@@ -183,7 +186,7 @@ class Run:
         Frames are as the images of `decompose`, and so are the errors raised.
         """
         sought = self._sought(frames, None, None, None, inference)
-        found = decomposed_clip(sought.model, sought.batch, *sought.effort)
+        found = decomposed_clip(sought.model, sought.batch, sought.effort)
         return Clip.of(Scene.of(sought.model, found))
 
     def _sought(
@@ -210,12 +213,12 @@ class Run:
         views = search.views if views is None else views
         if views != search.views:
             self.config.override([f"search.views={views}"])  # checks it
-        return _Sought(run.model.eval(), batch, (steps, polish, views))
+        return _Sought(run.model.eval(), batch, Effort(steps, polish, views, search.polish_every))
 
 
 class _Sought(NamedTuple):
-    """Images to decompose by a model, with so many steps, steps of polishing and views."""
+    """Images to decompose by a model, and how much to spend on each."""
 
     model: DTISprites
     batch: Float[Tensor, "B C H W"]
-    effort: tuple[int, int, int]
+    effort: Effort

@@ -16,7 +16,8 @@ from torch import Tensor
 from dtis_core.model.dti_sprites import Decomposition, DTISprites
 from dtis_core.search.nested import combined
 from dtis_core.search.polishing import ROUND, polished, without_idle_layers
-from dtis_core.search.quarter_turns import best_of_views, better_of
+from dtis_core.search.quarter_turns import better_of
+from dtis_core.search.rounds import Effort, best_scenes
 from dtis_core.search.seeking import SeekingSprites
 
 STRETCHES = 16  # of a clip at most, which go on side by side, for a batch costs less by the image
@@ -25,13 +26,13 @@ WORSE = 1.1, 2.0  # how much objectives may grow: times what it was, and penalti
 
 
 def decomposed_clip(
-    model: DTISprites, frames: Float[Tensor, "F C H W"], steps: int, polish: int, views: int
+    model: DTISprites, frames: Float[Tensor, "F C H W"], effort: Effort
 ) -> Decomposition:
-    """Decompose successive frames; other arguments as `best_of_views`, which begins each stretch.
+    """Decompose successive frames; a stretch begins with what the whole `effort` finds.
 
     A model that looks once for all layers has no look to go on with: there, each frame is an image.
     """
-    fresh = partial(best_of_views, model, steps=steps, polish=polish, views=views)
+    fresh, polish = partial(best_scenes, model, effort=effort), min(effort.polish, ROUND)
     if not isinstance(model, SeekingSprites) or model.search.looks != "residual":
         return fresh(frames)
     count = max(1, min(STRETCHES, len(frames) // SHORTEST))
@@ -42,7 +43,7 @@ def decomposed_clip(
         order.append(torch.stack([each[t] for each in stretches if t < len(each)]))
         before = _of(found[-1], slice(len(order[-1])))
         were = before.objectives(frames[order[-1] - 1], model.penalty)
-        found.append(followed(model, frames[order[-1]], before, were, min(polish, ROUND), fresh))
+        found.append(followed(model, frames[order[-1]], before, were, polish, fresh))
     place = torch.cat(order).argsort()
     return combined(lambda parts: torch.cat(list(parts))[place], found)
 

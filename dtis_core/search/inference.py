@@ -26,5 +26,6 @@ def search_for(inference: str, search: SearchConfig) -> SearchConfig:
         inference_turns=None,
         pairs=False,
         polish_steps=0,
+        polish_every=0,
         views=1,
     )

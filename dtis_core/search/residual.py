@@ -23,9 +23,12 @@ from dtis_core.model.selection import Choice, Selection
 from dtis_core.search.depth_order import moved_to, rest_of_scene_at_ends
 from dtis_core.search.windows import Window, Windowed
 
-Look = Callable[[int, Float[Tensor, "B C H W"], list[int]], tuple[Windowed, Float[Tensor, "B F"]]]
-"""Of a layer, the rest of the scene, and layers where not to look again: the candidates, and the
-features that they come from."""
+Look = Callable[
+    [int, Float[Tensor, "B C H W"], list[int], Bool[Tensor, "B"] | None],
+    tuple[Windowed, Float[Tensor, "B F"]],
+]
+"""Of a layer, the rest of the scene, layers where not to look again, and images, if any, in which
+to look where the layer lay: the candidates, and the features that they come from."""
 
 Predict = Callable[[Float[Tensor, "B L F"]], Float[Tensor, "B L L"]]
 """Of the features of all layers: the occlusions among them."""
@@ -36,15 +39,17 @@ class Rules:
     """What a choice is made by: lambda of Eq. (5), and whether the empty sprite is a candidate.
 
     With `keep_better` a later iteration's choices stay only in images whose loss they lower, and
-    with `pairs`, too, every other one empties two layers at a time. With `seek_depths` the layers'
-    depths are found, too: a layer is chosen for what it would be behind or in front of all others,
-    and goes there; in later iterations, where it fits best.
+    with `pairs`, too, every other one empties two layers at a time. With `reread`, too, the others
+    look where a layer's sprite lay. With `seek_depths` the layers' depths are found, too: a
+    layer is chosen for what it would be behind or in front of all others, and goes there; in later
+    iterations, where it fits best.
     """
 
     penalty: float
     empty: bool
     keep_better: bool = False
     pairs: bool = True
+    reread: bool = False
     seek_depths: bool = False
 
 
@@ -74,10 +79,11 @@ class ResidualSearch(Choice):
         self.filled: set[int] = set()  # layers that hold something in any image
         self.begun = 0  # iterations that the start stands for
 
-    def begin(self, scene: Decomposition, turns: int) -> None:
+    def begin(self, scene: Decomposition, turns: int, done: int) -> None:
         """Start from a scene instead of from nothing: its layers count as the first L looks.
 
-        Its sprites are the first of their `turns` candidates each.
+        Its sprites are the first of their `turns` candidates each. The iterations that have been
+        `done` decide how the next ones seek.
         """
         L, chosen = self.sprites.shape[1], scene.selection.sprites
         self.alphas[:, self.below :] = scene.alphas[:, self.below :]
@@ -85,7 +91,7 @@ class ResidualSearch(Choice):
         self.occlusion[:, self.below :, self.below :] = scene.occlusion
         self.sprites = torch.where(chosen > 0, (chosen - 1) * turns + 1, 0)
         self.look[:] = torch.arange(L, device=self.look.device)
-        self.looks, self.begun, self.filled = L, 1, set(range(L))
+        self.looks, self.begun, self.filled = L, done, set(range(L))
         if self.predict:
             self.features = scene.prediction.features.clone()
             self.seen[:] = True
@@ -109,17 +115,21 @@ class ResidualSearch(Choice):
                 block = [first, (first + 1) % L] if pair else [first]
                 if again:
                     former, loss = self.present(), self.loss()
+                reread = again and self.rules.reread and step % 2 == 1
+                held = self.sprites[:, first] > 0 if reread else None
                 self.empty(block)
                 for place, layer in enumerate(block):
                     avoided = block if pair and place == 0 and step % 4 == 2 else []
-                    self.choose(layer, avoided, first_time=step == 0)
+                    self.choose(layer, avoided, held, first_time=step == 0)
                 if again:
                     self.take_back(former, self.loss() >= loss)
         return self.selection()
 
-    def choose(self, layer: int, avoided: list[int], first_time: bool) -> None:
+    def choose(
+        self, layer: int, avoided: list[int], held: Bool[Tensor, "B"] | None, first_time: bool
+    ) -> None:
         """Look, and put the best candidate into an empty layer: at its depth, or at the best."""
-        candidates, features = self.look_at(layer, self.composite, avoided)
+        candidates, features = self.look_at(layer, self.composite, avoided, held)
         if self.predict:
             self.predict_occlusion(layer, features, self.predict)
             self.compose()

@@ -160,13 +160,16 @@ class SeekingSprites(DTISprites):
         noise: Tensor | None,
         steps: int,
         start: Decomposition | None = None,
+        done: int = 1,
     ) -> tuple[Prediction, Float[Tensor, "B L L"], Selection]:
         """Predict the scene's parameters and occlusions; choose its sprites, minimising Eq. (5).
 
-        Residual looks may go on from the scenes of a `start`, such as those of frames before.
+        Residual looks may go on from the scenes of a `start`, such as those of frames before, which
+        stand for so many `done` iterations.
         """
         if self.search.looks == "residual":
-            prediction, occlusion, selection = self._look_and_select(images, noise, steps, start)
+            begin = start and (start, done)
+            prediction, occlusion, selection = self._look_and_select(images, noise, steps, begin)
         else:
             prediction, occlusion, selection = super().predict_and_select(images, noise, steps)
         if self.angle is None:
@@ -181,16 +184,22 @@ class SeekingSprites(DTISprites):
         return replace(prediction, sprite=sprite), occlusion, selection
 
     @torch.no_grad()
-    def resumed(self, images: Float[Tensor, "B C H W"], start: Decomposition) -> Decomposition:
-        """Return scenes after one more iteration of Algorithm 1, which goes on from a start."""
-        return self.render(*self.predict_and_select(images, None, 1, start))
+    def resumed(
+        self,
+        images: Float[Tensor, "B C H W"],
+        start: Decomposition,
+        steps: int = 1,
+        done: int = 1,
+    ) -> Decomposition:
+        """Return scenes after more iterations of Algorithm 1, from where so many are `done`."""
+        return self.render(*self.predict_and_select(images, None, steps, start, done))
 
     def _look_and_select(
         self,
         images: Float[Tensor, "B C H W"],
         noise: Tensor | None,
         steps: int,
-        start: Decomposition | None,
+        begin: tuple[Decomposition, int] | None,
     ) -> tuple[Prediction, Float[Tensor, "B L L"], Selection]:
         """Interleave Algorithm 1 with the predictor: a look at the rest before each layer's choice.
 
@@ -203,10 +212,15 @@ class SeekingSprites(DTISprites):
             background = self.predictor(torch.cat([images, nothing], dim=1)).background
         learning = (steps - 1) * config.layers if torch.is_grad_enabled() else steps * config.layers
 
-        def look(layer: int, rest: Tensor, avoided: list[int]) -> tuple[Windowed, Tensor]:
-            places, gains = self._avoided_places(looks, search, layer, avoided), None
+        def look(
+            layer: int, rest: Tensor, avoided: list[int], held: Tensor | None
+        ) -> tuple[Windowed, Tensor]:
+            places, own, gains = self._avoided_places(looks, search, layer, avoided), None, None
+            if held is not None:
+                own = self._places(looks, search, [layer])[:, 0]  # (B, 2)
+                own = torch.where(held[:, None], own, torch.nan)
             with torch.set_grad_enabled(len(looks) >= learning):
-                found = self.predictor(torch.cat([images, rest], dim=1), places)
+                found = self.predictor(torch.cat([images, rest], dim=1), places, own)
             candidates = self.seen_candidates(found, noise)
             if self.tint:
                 candidates, gains = solved(candidates, images, rest)
@@ -224,6 +238,7 @@ class SeekingSprites(DTISprites):
             self.empty_sprite,
             keep_better=not self.training,
             pairs=self.search.pairs,
+            reread=self.search.fovea and self.search.polish_every > 0,
             seek_depths=sought,
         )
         search = ResidualSearch(
@@ -235,10 +250,11 @@ class SeekingSprites(DTISprites):
             look,
             self.occlusion if config.occlusion == "predicted" else None,
         )
-        if start is not None:
+        if begin is not None:
+            start, done = begin
             turns = self.open_angles(start.prediction).shape[-1]
             looks.begin(start.prediction, turns, config.channels)
-            search.begin(start, turns)
+            search.begin(start, turns, done)
         selection = search.run(steps)
         if proposed:
             choose_jointly(search, proposed[0], proposed[1])
@@ -259,10 +275,17 @@ class SeekingSprites(DTISprites):
         They are the `avoided` ones; or else, if the error draws looks, all others that were looked
         for: what is missing there, and was not explained, would draw all later looks, too.
         """
-        at, drawn = self.predictor.at, self.search.drawn_by == "error"
+        drawn = self.search.drawn_by == "error"
         former = range(min(search.looks, self.config.layers)) if drawn else ()
         layers = avoided or [other for other in former if other != layer]
-        if at is None or not layers:
+        if self.predictor.at is None or not layers:
             return None
-        places = torch.tanh(looks.part("layer", search.look)[:, layers, at])
+        places = self._places(looks, search, layers)
         return torch.where(search.sprites[:, layers, None] > 0, OUTSIDE, places)
+
+    def _places(
+        self, looks: Looks, search: ResidualSearch, layers: list[int]
+    ) -> Float[Tensor, "B n 2"]:
+        """Return where some layers were found last, or where they were looked for."""
+        parameters = looks.part("layer", search.look)[:, layers]  # (B, n, P)
+        return torch.tanh(parameters[..., self.predictor.at])

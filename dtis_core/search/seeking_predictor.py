@@ -205,11 +205,15 @@ class SeekingPredictor(Predictor):
         return super().encode(images)
 
     def forward(
-        self, images: Float[Tensor, "B C H W"], avoided: Float[Tensor, "B n 2"] | None = None
+        self,
+        images: Float[Tensor, "B C H W"],
+        avoided: Float[Tensor, "B n 2"] | None = None,
+        own: Float[Tensor, "B 2"] | None = None,
     ) -> Prediction:
         """Predict all parameters but the occlusions. Zero, but for positions, before training.
 
-        Attention, if there is any, does not return to `avoided` places (x, y) in [-1, 1].
+        Attention, if there is any, does not return to `avoided` places (x, y) in [-1, 1]. The fovea
+        reads each layer's `own` place instead of the attended one, where that is not NaN.
         """
         if isinstance(self.look, Pooling):
             return super().forward(images)
@@ -225,10 +229,14 @@ class SeekingPredictor(Predictor):
         layer = start_at(prediction.layer, at, position[:, :, 0])
         prediction = replace(prediction, layer=layer)
         reads = self.search.fovea and self.fovea.in_use
-        return self.seen_closely(images, prediction, at) if reads else prediction
+        return self.seen_closely(images, prediction, at, own) if reads else prediction
 
     def seen_closely(
-        self, images: Float[Tensor, "B D H W"], prediction: Prediction, at: slice
+        self,
+        images: Float[Tensor, "B D H W"],
+        prediction: Prediction,
+        at: slice,
+        own: Float[Tensor, "B 2"] | None,
     ) -> SeekingPrediction:
         """Return what the fovea reads where the prediction has a layer, in place of its own.
 
@@ -236,7 +244,9 @@ class SeekingPredictor(Predictor):
         goes on learning from Eq. (5) where to look.
         """
         image, rest = images.chunk(2, dim=1)
-        read = self.fovea(image, rest, torch.tanh(prediction.layer[:, 0, at]))[-1]
+        place = torch.tanh(prediction.layer[:, 0, at])
+        place = place if own is None else torch.where(own.isnan(), place, own)
+        read = self.fovea(image, rest, place)[-1]
         angles = angles_of(read.vectors, self.search.harmonics).detach()[:, None]
         return SeekingPrediction(
             start_at(read.layer, at, read.place)[:, None],  # (B, 1, P)

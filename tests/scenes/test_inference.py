@@ -11,7 +11,7 @@ from dtis_core.search.polishing import ROUND
 IMAGES = torch.rand(3, 3, 20, 20, generator=torch.Generator().manual_seed(0))
 SEARCH = [
     "search.inference_turns=6", "search.inference_steps=4", "search.polish_steps=5",
-    "search.views=2", "search.one_look_steps=3",
+    "search.views=2", "search.one_look_steps=3", "search.polish_every=0",
 ]  # fmt: skip
 NO_MORE = ["search.inference_turns=2", "search.polish_steps=0", "search.views=1"]
 

@@ -11,7 +11,7 @@ from dtis_core import datasets
 from dtis_core.scenes.found import load_found
 from dtis_core.search import following
 from dtis_core.search.following import SHORTEST, decomposed_clip, followed
-from dtis_core.search.quarter_turns import best_of_views
+from dtis_core.search.rounds import Effort, best_scenes
 
 FRAMES = 6
 
@@ -32,14 +32,14 @@ def game(pong):
 
 def followed_through(run, frames):
     """The clip of frames, each sought from the scene before."""
-    found = decomposed_clip(run.model.eval(), frames, *effort(run))
+    found = decomposed_clip(run.model.eval(), frames, effort(run))
     assert len(found.selection.sprites) == len(frames)
     return found
 
 
 def effort(run):
     search = run.config.search
-    return search.inference_steps, search.polish_steps, search.views
+    return Effort(search.inference_steps, search.polish_steps, search.views, search.polish_every)
 
 
 def objectives(run, scene, images):
@@ -50,11 +50,11 @@ def counted(monkeypatch):
     """Count the images that are sought by themselves."""
     counts = []
 
-    def fresh(model, images, **effort):
+    def fresh(model, images, *, effort):
         counts.append(len(images))
-        return best_of_views(model, images, **effort)
+        return best_scenes(model, images, effort)
 
-    monkeypatch.setattr(following, "best_of_views", fresh)
+    monkeypatch.setattr(following, "best_scenes", fresh)
     return counts
 
 
@@ -114,7 +114,7 @@ def test_what_became_worse_is_sought_anew(pong, game, monkeypatch):
 
     def fresh(images):
         calls.append(len(images))
-        return best_of_views(pong.model, images, *effort(pong))
+        return best_scenes(pong.model, images, effort(pong))
 
     were = objectives(pong, before, frames[:1])
     followed(pong.model, frames[1:], before, were, 4, fresh)

@@ -60,7 +60,7 @@ def test_it_is_the_best_of_all_combinations_in_all_orders(empty):
     start = put_background_below(ordered_occlusion(B, layers, images))
     rules = Rules(penalty=1e-3, empty=empty, seek_depths=True)
 
-    def look(layer, rest, avoided):
+    def look(layer, rest, avoided, held):
         return each[layer], rest[:, 0, 0]  # any features
 
     search = ResidualSearch(images, start, backgrounds, layers, rules, look)

@@ -94,7 +94,7 @@ def test_both_ends_are_the_rest_of_the_moved_scene(background):
                 torch.testing.assert_close(part, expected)
 
 
-def nothing(layer, rest, avoided):
+def nothing(layer, rest, avoided, held):
     raise AssertionError("a look")
 
 
@@ -117,7 +117,7 @@ def test_selection_finds_the_depths_of_overlapping_objects():
     alphas, colours, order, _ = scene(3, batch=30)
     images = compose(alphas, colours, order)
 
-    def look(layer, rest, avoided):
+    def look(layer, rest, avoided, held):
         this = slice(layer + 1, layer + 2)
         candidates = Windowed(alphas[:, this], colours[:, this], Window.whole(30, SIZE))
         return candidates, rest[:, 0, 0]  # any features
@@ -252,7 +252,7 @@ def test_attention_goes_elsewhere_than_to_avoided_places():
 def test_a_pair_is_sought_elsewhere_every_other_time_and_a_single_layer_anywhere():
     seen = []
 
-    def look(layer, rest, avoided):
+    def look(layer, rest, avoided, held):
         seen.append((layer, avoided))
         window = Window.whole(len(rest), SIZE)
         return Windowed(rest[:, None, :1] * 0, rest[:, None], window), rest[:, 0, 0]
