@@ -46,7 +46,7 @@ class TestSmallWork:
             used.append(torch.get_num_threads())
             return seek(*of)
 
-        monkeypatch.setattr(scenes_run, "best_of_views", counted)
+        monkeypatch.setattr(scenes_run, "best_scenes", counted)
         a_run("clevr").decompose(IMAGES[:1])
         assert used == [3]
 
