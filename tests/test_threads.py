@@ -40,7 +40,7 @@ class TestSmallWork:
             raise ValueError("here")
 
     def test_a_scene_is_sought_in_the_chosen_ones(self, monkeypatch):
-        seek, used = scenes_run.best_of_views, []
+        seek, used = scenes_run.best_scenes, []
 
         def counted(*of):
             used.append(torch.get_num_threads())
