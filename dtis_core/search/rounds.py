@@ -37,12 +37,11 @@ def best_scenes(
 
     A model that looks once for all layers has no look to go on with: its iterations come first.
     """
-    goes_on = isinstance(model, SeekingSprites) and model.search.looks == "residual"
-    every = effort.every if goes_on and effort.every else effort.steps
-    done = min(every, effort.steps)
-    best = best_of_views(model, images, done, effort.polish, effort.views)
-    while isinstance(model, SeekingSprites) and done < effort.steps:
-        scene = model.resumed(images, best, min(every, effort.steps - done), done)
-        best = better_of(model, images, polished(model, images, scene, effort.polish), best)
-        done += every
+    steps, polish, views, every = effort
+    if not every or not isinstance(model, SeekingSprites) or model.search.looks != "residual":
+        return best_of_views(model, images, steps, polish, views)
+    best = best_of_views(model, images, min(every, steps), polish, views)
+    for done in range(every, steps, every):
+        scene = model.resumed(images, best, min(every, steps - done), done)
+        best = better_of(model, images, polished(model, images, scene, polish), best)
     return best

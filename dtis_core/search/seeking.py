@@ -168,10 +168,10 @@ class SeekingSprites(DTISprites):
         stand for so many `done` iterations.
         """
         if self.search.looks == "residual":
-            begin = start and (start, done)
-            prediction, occlusion, selection = self._look_and_select(images, noise, steps, begin)
+            found = self._look_and_select(images, noise, steps, start, done)
         else:
-            prediction, occlusion, selection = super().predict_and_select(images, noise, steps)
+            found = super().predict_and_select(images, noise, steps)
+        prediction, occlusion, selection = found
         if self.angle is None:
             return prediction, occlusion, selection
         angles = self.open_angles(prediction)  # (B or 1, L or 1, K or 1, T)
@@ -199,7 +199,8 @@ class SeekingSprites(DTISprites):
         images: Float[Tensor, "B C H W"],
         noise: Tensor | None,
         steps: int,
-        begin: tuple[Decomposition, int] | None,
+        start: Decomposition | None,
+        done: int,
     ) -> tuple[Prediction, Float[Tensor, "B L L"], Selection]:
         """Interleave Algorithm 1 with the predictor: a look at the rest before each layer's choice.
 
@@ -250,8 +251,7 @@ class SeekingSprites(DTISprites):
             look,
             self.occlusion if config.occlusion == "predicted" else None,
         )
-        if begin is not None:
-            start, done = begin
+        if start is not None:
             turns = self.open_angles(start.prediction).shape[-1]
             looks.begin(start.prediction, turns, config.channels)
             search.begin(start, turns, done)
